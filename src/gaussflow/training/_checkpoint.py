@@ -1,0 +1,148 @@
+"""One file of tensors and JSON: safetensors with a header of ours, written whole or not at all, read without pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+FORMAT_VERSION = 1
+LARGEST_META = 2**26  # 64 MiB of JSON; a history of a million records stays below it
+PATH = str | os.PathLike[str]
+
+
+def write_checkpoint(
+    path: PATH, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], kind: str = "checkpoint"
+) -> None:
+    """Write tensors and JSON metadata to one file, whole or not at all: a crash leaves the file that was there.
+
+    Parameters
+    ----------
+    path
+        The file; its folder must exist.
+    tensors
+        Named tensors of any shape, dtype and device; views and shared storage are written out in full.
+    meta
+        JSON values; NaN and infinities are not JSON and are refused.
+    kind
+        What the file is, said again when it is read: "checkpoint" or "model".
+
+    Raises
+    ------
+    ValueError
+        When ``meta`` is not strict JSON.
+    FileNotFoundError
+        When the folder is not there.
+    """
+    try:
+        text = json.dumps(dict(meta), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A {kind} holds strict JSON beside its tensors; got {error}.") from error
+    if len(text) > LARGEST_META:
+        raise ValueError(f"A {kind} holds at most {LARGEST_META} characters of JSON; got {len(text)}.")
+    header = {"format": f"gaussflow {kind}", "version": str(FORMAT_VERSION), "meta": text}
+    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    _write_whole(Path(path), to_bytes(whole, header))
+
+
+def read_checkpoint(path: PATH, kind: str = "checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors (on the CPU) and the metadata that `write_checkpoint` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no file.
+    ValueError
+        When the file is cut short or no safetensors file, of another kind or format version, or its JSON is broken.
+    """
+    with open_checkpoint(path, kind) as (file, meta):
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, meta  # noqa: SIM118 (not a dict)
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: PATH, kind: str = "checkpoint") -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The open safetensors file and its metadata, so that shapes and dtypes can be judged before tensors are read."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"There is no {kind} at {path}.")
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is no file and so no gaussflow {kind}.")
+    try:
+        file = safe_open(path, "pt")
+    except (SafetensorError, OSError) as error:
+        _refuse(path, kind, error)
+    with file:
+        yield file, _meta(path, kind, file.metadata() or {})
+
+
+def _refuse(path: PATH, kind: str, error: Exception) -> NoReturn:
+    """Say what a file that is no whole safetensors file looks like, from its first bytes."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+    size = Path(path).stat().st_size
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        guess = "it looks like a pickle or a torch.save file, which gaussflow never opens"
+    elif size < 8 or (8 < len(head) and head[8:9] == b"{"):
+        guess = f"it is cut short or damaged ({size} bytes)"
+    else:
+        guess = "it is no safetensors file"
+    raise ValueError(f"{path} is no gaussflow {kind}: {guess} [{error}]. Write it again.") from error
+
+
+def _meta(path: PATH, kind: str, header: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON metadata, once format, version and syntax are seen to be right."""
+    got, version = header.get("format"), header.get("version")
+    if got != f"gaussflow {kind}":
+        raise ValueError(f"{path} is no gaussflow {kind}: its header says it is {_short(got)}.")
+    if version != str(FORMAT_VERSION):
+        raise ValueError(
+            f"{path} is a gaussflow {kind} of format version {_short(version)}; this release reads version "
+            f"{FORMAT_VERSION}. Read it with the release that wrote it."
+        )
+    text = header.get("meta", "")
+    if len(text) > LARGEST_META:
+        raise ValueError(f"{path}: its JSON has {len(text)} characters, more than the limit of {LARGEST_META}.")
+    try:
+        meta = json.loads(text, parse_constant=_not_json, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the JSON in its header is broken [{error}]. Write it again.") from error
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path}: the JSON in its header is no object but {type(meta).__name__}.")
+    return meta
+
+
+def _short(text: str | None) -> str:
+    return "nothing of ours" if text is None else repr(text[:60])
+
+
+def _not_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if abs(number) == float("inf"):
+        raise ValueError(f"{digits[:20]} is beyond float64")
+    return number
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write to a file beside it, force it to the disk, and put it in place in one step."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} in.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(beside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
