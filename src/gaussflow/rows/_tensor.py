@@ -1,0 +1,63 @@
+"""Rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from gaussflow.rows._chunk import check_chunk, cut, in_second, pushed
+from gaussflow.rows.base import Chunk, Map, Rows
+
+
+class TensorRows(Rows):
+    """Rows held in memory.
+
+    Parameters
+    ----------
+    x
+        Data, shape (N, D).
+    context
+        Context, shape (N, C), or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other shapes, integers, NaN or infinities.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import TensorRows
+    >>> TensorRows(torch.randn(10, 3)).range()[0].shape
+    torch.Size([3])
+    """
+
+    def __init__(self, x: Tensor, context: Tensor | None = None) -> None:
+        check_chunk(x, context)
+        self._hold(x.detach(), None if context is None else context.detach())
+
+    def _hold(self, x: Tensor, context: Tensor | None) -> TensorRows:
+        self.x, self.context = x, context
+        self.n, self.dim, self.dtype, self.device = len(x), x.shape[1], x.dtype, x.device
+        self.context_dim = 0 if context is None else context.shape[1]
+        return self
+
+    @override
+    def chunks(self) -> Iterator[Chunk]:
+        return cut(self.x, self.context)
+
+    @override
+    def through(self, transform: Map) -> Rows:
+        z, start = torch.empty_like(self.x), 0
+        for x, c in self.chunks():
+            z[start : start + len(x)] = pushed([transform], x, c)
+            start += len(x)
+        return TensorRows.__new__(TensorRows)._hold(z, self.context)
+
+    @override
+    def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:
+        mask = (in_second(offset, self.n, fraction, seed) == second).to(self.device)
+        return TensorRows.__new__(TensorRows)._hold(self.x[mask], None if self.context is None else self.context[mask])
