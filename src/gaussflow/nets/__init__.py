@@ -1,0 +1,5 @@
+"""Ordinary networks: conditioners, encoders and decoders."""
+
+from gaussflow.nets.mlp import MLP
+
+__all__ = ["MLP"]

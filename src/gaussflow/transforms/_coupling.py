@@ -1,0 +1,161 @@
+"""What all couplings share: the index set, the conditioner and what it sees, and the way the parts come together."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from gaussflow.nets.mlp import MLP
+from gaussflow.ops.bounds import squash
+from gaussflow.transforms.base import Transform
+
+IndexSet: TypeAlias = Sequence[int] | Sequence[bool] | Tensor
+Conditioner: TypeAlias = nn.Module | Callable[[int, int], nn.Module]
+
+RADIUS = 6.0
+"""Data of a few standard deviations pass to the conditioner nearly as they are; at 6 they are halved."""
+
+
+class Coupling(Transform):
+    r"""The frame of a coupling: :math:`z_\Omega = x_\Omega`, and the other coordinates move as a conditioner says.
+
+    The conditioner sees :math:`x_\Omega / (1 + |x_\Omega| / 6)`, which stays bounded wherever the data lie, followed by
+    the context as it is; its P = ``numbers_each`` numbers for each coordinate that moves are cast to the dtype of ``x``
+    and handed to `_move` and `_move_back`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        mask: IndexSet,
+        conditioner: Conditioner | None,
+        context_dim: int,
+        numbers_each: int,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> None:
+        super().__init__(dim, context_dim)
+        owner = type(self).__name__
+        kept, moved = _split(owner, self.dim, mask)
+        self.mask, self._numbers_each = tuple(kept), numbers_each
+        order = torch.tensor(kept + moved).argsort()
+        # Not in the state: the index set belongs to config(), where the constructor checks it.
+        self.register_buffer("_kept", torch.tensor(kept, device=device), persistent=False)
+        self.register_buffer("_moved", torch.tensor(moved, device=device), persistent=False)
+        self.register_buffer("_order", order.to(device), persistent=False)
+        sizes = len(kept) + self.context_dim, len(moved) * self._numbers_each
+        if conditioner is None:
+            conditioner = partial(MLP, zero_last=True, dtype=dtype, device=device)
+        self.conditioner = _build(owner, conditioner, sizes).to(device=device, dtype=dtype)
+
+    @abstractmethod
+    def _move(self, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (..., M), as numbers (P, ..., M) say, to z (..., M) and the log-slopes (..., M)."""
+
+    @abstractmethod
+    def _move_back(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Map z (..., M), as numbers (P, ..., M) say, to x (..., M) and the log-slopes of this direction (..., M)."""
+
+    @override
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._door(x, context)
+        return self._through(self._move, x, context)
+
+    @override
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self._door(z, context, "z")
+        return self._through(self._move_back, z, context)
+
+    @override
+    def config(self) -> dict[str, Any]:
+        return {
+            "dim": self.dim,
+            "mask": list(self.mask),
+            "conditioner": self.conditioner,
+            "context_dim": self.context_dim,
+        }
+
+    def _through(
+        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        kept = x.index_select(-1, self.get_buffer("_kept"))
+        moved, slopes = move(x.index_select(-1, self.get_buffer("_moved")), self._see(kept, context))
+        return torch.cat([kept, moved], -1).index_select(-1, self.get_buffer("_order")), slopes.sum(-1)
+
+    def _see(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        """What the conditioner says of the kept coordinates (..., |Ω|): numbers (P, ..., M) in their dtype."""
+        batch, m = kept.shape[:-1], self.dim - kept.shape[-1]
+        seen = squash(kept, RADIUS)
+        if self.context_dim and context is not None:
+            seen = torch.cat([seen, self._spread(context, batch).to(kept.dtype)], -1)
+        said = self.conditioner(seen)
+        wanted = (*batch, self._numbers_each * m)
+        if not isinstance(said, Tensor) or said.shape != wanted:
+            got = f"shape {tuple(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
+            raise ValueError(
+                f"{type(self).__name__} wants a conditioner that maps {tuple(seen.shape)} to {wanted}; got {got}. "
+                f"It gives {self._numbers_each} numbers for each of the {m} coordinates that move."
+            )
+        # Under autocast a conditioner answers in half precision; the map itself keeps the precision of x.
+        numbers: Tensor = said.to(kept.dtype)
+        return numbers.unflatten(-1, (self._numbers_each, m)).movedim(-2, 0)
+
+    def _spread(self, context: Tensor, batch: torch.Size) -> Tensor:
+        if context.shape[:-1] == batch:
+            return context
+        try:
+            return context.expand(*batch, self.context_dim)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(self).__name__} wants context of shape {(*batch, self.context_dim)}, one for each row of data; "
+                f"got {tuple(context.shape)}."
+            ) from error
+
+
+def _split(owner: str, dim: int, mask: IndexSet) -> tuple[list[int], list[int]]:
+    """The kept and the moved coordinates, each in rising order, from a bool mask (D,) or from indices of the kept."""
+    if dim < 2:
+        raise ValueError(
+            f"{owner} wants dim of at least 2; got {dim}. With one coordinate nothing is left to condition on: "
+            "use a transform of each coordinate by itself."
+        )
+    try:
+        index = torch.as_tensor(mask if isinstance(mask, Tensor) else list(mask)).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{owner} wants a bool mask ({dim},) or indices of coordinates; got {mask!r}.") from error
+    if index.dtype == torch.bool and index.shape == (dim,):
+        index = index.nonzero()[:, 0]
+    if index.dim() != 1 or (index.numel() and (index.dtype == torch.bool or index.is_floating_point())):
+        raise ValueError(
+            f"{owner} wants a bool mask ({dim},) or integer indices of coordinates; "
+            f"got {index.dtype} of shape {tuple(index.shape)}."
+        )
+    kept = sorted(int(i) for i in index.tolist())
+    if len(set(kept)) < len(kept) or any(not 0 <= i < dim for i in kept):
+        raise ValueError(f"{owner} wants different indices from 0 to {dim - 1}; got {kept}.")
+    if not 0 < len(kept) < dim:
+        raise ValueError(
+            f"{owner} keeps some coordinates and moves the others, 0 < |Ω| < {dim}; got |Ω| = {len(kept)}."
+        )
+    return kept, sorted(set(range(dim)) - set(kept))
+
+
+def _build(owner: str, conditioner: Conditioner, sizes: tuple[int, int]) -> nn.Module:
+    """The conditioner itself, or what a factory makes for these sizes."""
+    if isinstance(conditioner, nn.Module):
+        return conditioner
+    if not callable(conditioner):
+        raise TypeError(
+            f"{owner} wants a torch.nn.Module or a callable (in_dim, out_dim) -> Module as conditioner; "
+            f"got {type(conditioner).__name__}."
+        )
+    made = conditioner(*sizes)
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"{owner} wants a conditioner factory that makes a torch.nn.Module; got {type(made).__name__}.")
+    return made
