@@ -103,8 +103,8 @@ class Coupling(Transform):
                 f"It gives {self._numbers_each} numbers for each of the {m} coordinates that move."
             )
         # Under autocast a conditioner answers in half precision; the map itself keeps the precision of x.
-        numbers: Tensor = said.to(kept.dtype)
-        return numbers.unflatten(-1, (self._numbers_each, m)).movedim(-2, 0)
+        numbers: Tensor = said.to(kept.dtype).unflatten(-1, (self._numbers_each, m))
+        return numbers.movedim(-2, 0)
 
     def _spread(self, context: Tensor, batch: torch.Size) -> Tensor:
         if context.shape[:-1] == batch:
