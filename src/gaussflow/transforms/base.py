@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow._check import check_dtype, check_int, check_last
-from gaussflow.rows import Data, as_rows
+from gaussflow.rows import Data, Rows, as_rows
 
 
 class Transform(nn.Module, ABC):
@@ -94,8 +94,25 @@ class Transform(nn.Module, ABC):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what `as_rows` refuses, and for rows of another dimension or without the context that the map needs.
         """
+        self._rows(rows, context)
         return self
+
+    def _rows(self, rows: Data, context: Tensor | None = None) -> Rows:
+        """The door of a fit: the rows, of this dimension and with the context that the map needs."""
+        owner, rows = type(self).__name__, as_rows(rows, context)
+        if rows.dim != self.dim:
+            raise ValueError(f"{owner} is fitted on rows of {self.dim} coordinates; got rows of {rows.dim}.")
+        if self.context_dim and rows.context_dim != self.context_dim:
+            raise ValueError(
+                f"{owner} is fitted on rows with {self.context_dim} context coordinates; got {rows.context_dim}."
+            )
+        return rows
 
     def _door(self, x: Tensor, context: Tensor | None = None, name: str = "x") -> None:
         """Check shapes and dtypes at the door; no value is looked at, so that the map compiles whole."""
@@ -177,7 +194,7 @@ class Chain(Transform):
 
     @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        rows = as_rows(rows, context)
+        rows = self._rows(rows, context)
         for i, part in enumerate(self):
             part.fit(rows)
             if i + 1 < len(self):
