@@ -40,7 +40,7 @@ def test_config_rebuilds_through_json(activation):
 
 def test_doors():
     for bad in ("Softmax", "os.system", nn.Softmax, nn.Linear, torch.tanh, "Module"):
-        with pytest.raises(ValueError, match="element-wise activation class of torch.nn"):
+        with pytest.raises(ValueError, match=r"element-wise activation class of torch\.nn"):
             MLP(3, 2, activation=bad)
     with pytest.raises(ValueError, match="in_dim of at least 1; got 0"):
         MLP(0, 2)
