@@ -3,9 +3,24 @@
 from gaussflow._version import __version__
 from gaussflow.models import Flow
 from gaussflow.nets import MLP
+from gaussflow.recipes import load, read_notes, save
 from gaussflow.rows import ChunkRows, RankRows, Rows, TensorRows, as_rows
 from gaussflow.training import History
-from gaussflow.transforms import AffineCoupling, Chain, Inverse, Transform
+from gaussflow.transforms import (
+    AffineCoupling,
+    Chain,
+    HadamardRotation,
+    HouseholderRotation,
+    Inverse,
+    Permutation,
+    Rotation,
+    Standardize,
+    Transform,
+    Whiten,
+    haar,
+    ica,
+    pca,
+)
 
 __all__ = [
     "MLP",
@@ -13,12 +28,24 @@ __all__ = [
     "Chain",
     "ChunkRows",
     "Flow",
+    "HadamardRotation",
     "History",
+    "HouseholderRotation",
     "Inverse",
+    "Permutation",
     "RankRows",
+    "Rotation",
     "Rows",
+    "Standardize",
     "TensorRows",
     "Transform",
+    "Whiten",
     "__version__",
     "as_rows",
+    "haar",
+    "ica",
+    "load",
+    "pca",
+    "read_notes",
+    "save",
 ]

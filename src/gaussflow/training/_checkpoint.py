@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 FORMAT_VERSION = 1
-LARGEST_META = 2**26  # 64 MiB of JSON; a history of a million records stays below it
-PATH = str | os.PathLike[str]
+LARGEST_META = 2**26  # 64 MiB of JSON; a history of a hundred thousand records stays below it
+PathLike: TypeAlias = str | os.PathLike[str]
+Layout: TypeAlias = Mapping[str, tuple[tuple[int, ...], torch.dtype | None]]
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def write_checkpoint(
-    path: PATH, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], kind: str = "checkpoint"
+    path: PathLike, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], kind: str = "checkpoint"
 ) -> None:
     """Write tensors and JSON metadata to one file, whole or not at all: a crash leaves the file that was there.
 
@@ -44,16 +59,17 @@ def write_checkpoint(
     """
     try:
         text = json.dumps(dict(meta), allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"A {kind} holds strict JSON beside its tensors; got {error}.") from error
     if len(text) > LARGEST_META:
         raise ValueError(f"A {kind} holds at most {LARGEST_META} characters of JSON; got {len(text)}.")
-    header = {"format": f"gaussflow {kind}", "version": str(FORMAT_VERSION), "meta": text}
     whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    header = {"format": f"gaussflow {kind}", "version": str(FORMAT_VERSION), "meta": text}
+    header["sha256"] = _digest(text, whole)
     _write_whole(Path(path), to_bytes(whole, header))
 
 
-def read_checkpoint(path: PATH, kind: str = "checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_checkpoint(path: PathLike, kind: str = "checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (on the CPU) and the metadata that `write_checkpoint` wrote.
 
     Raises
@@ -61,46 +77,73 @@ def read_checkpoint(path: PATH, kind: str = "checkpoint") -> tuple[dict[str, Ten
     FileNotFoundError
         When there is no file.
     ValueError
-        When the file is cut short or no safetensors file, of another kind or format version, or its JSON is broken.
+        When the file is cut short, damaged or no safetensors file, of another kind or format version, or its JSON
+        is broken.
     """
-    with open_checkpoint(path, kind) as (file, meta):
-        return {name: file.get_tensor(name).clone() for name in file.keys()}, meta  # noqa: SIM118 (not a dict)
+    with open_checkpoint(path, kind) as file:
+        return file.tensors(), file.meta
+
+
+class CheckpointFile:
+    """An open file: its metadata and the layout of its tensors, judged before any tensor is read.
+
+    Attributes
+    ----------
+    meta
+        The JSON metadata.
+    layout
+        Shape and dtype of each tensor by name; the dtype is None where it is not one of ours.
+    """
+
+    def __init__(self, path: PathLike, kind: str, file: Any) -> None:
+        self._path, self._kind, self._file = path, kind, file
+        self._header: dict[str, str] = file.metadata() or {}
+        self.meta = _meta(path, kind, self._header)
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        self.layout: Layout = {name: (tuple(s.get_shape()), DTYPES.get(s.get_dtype())) for name, s in slices.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, once their checksum is seen to be right."""
+        read = {name: self._file.get_tensor(name).clone() for name in self.layout}
+        if self._header.get("sha256") != _digest(self._header.get("meta", ""), read):
+            raise ValueError(f"{self._path} is damaged: its checksum does not fit what it holds. Write it again.")
+        return read
 
 
 @contextlib.contextmanager
-def open_checkpoint(path: PATH, kind: str = "checkpoint") -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The open safetensors file and its metadata, so that shapes and dtypes can be judged before tensors are read."""
+def open_checkpoint(path: PathLike, kind: str = "checkpoint") -> Iterator[CheckpointFile]:
+    """Open a file that `write_checkpoint` wrote; raises as `read_checkpoint` does."""
     if not Path(path).exists():
         raise FileNotFoundError(f"There is no {kind} at {path}.")
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file and so no gaussflow {kind}.")
     try:
-        file = safe_open(path, "pt")
+        file = safe_open(os.fspath(path), "pt")
     except (SafetensorError, OSError) as error:
         _refuse(path, kind, error)
     with file:
-        yield file, _meta(path, kind, file.metadata() or {})
+        yield CheckpointFile(path, kind, file)
 
 
-def _refuse(path: PATH, kind: str, error: Exception) -> NoReturn:
+def _refuse(path: PathLike, kind: str, error: Exception) -> NoReturn:
     """Say what a file that is no whole safetensors file looks like, from its first bytes."""
     with open(path, "rb") as file:
         head = file.read(16)
     size = Path(path).stat().st_size
     if head[:2] == b"PK" or head[:1] == b"\x80":
         guess = "it looks like a pickle or a torch.save file, which gaussflow never opens"
-    elif size < 8 or (8 < len(head) and head[8:9] == b"{"):
+    elif size < 9 or head[8:9] == b"{":
         guess = f"it is cut short or damaged ({size} bytes)"
     else:
         guess = "it is no safetensors file"
     raise ValueError(f"{path} is no gaussflow {kind}: {guess} [{error}]. Write it again.") from error
 
 
-def _meta(path: PATH, kind: str, header: Mapping[str, str]) -> dict[str, Any]:
+def _meta(path: PathLike, kind: str, header: Mapping[str, str]) -> dict[str, Any]:
     """The JSON metadata, once format, version and syntax are seen to be right."""
     got, version = header.get("format"), header.get("version")
     if got != f"gaussflow {kind}":
-        raise ValueError(f"{path} is no gaussflow {kind}: its header says it is {_short(got)}.")
+        raise ValueError(f"{path} is no gaussflow {kind}: its header calls it {_short(got)}.")
     if version != str(FORMAT_VERSION):
         raise ValueError(
             f"{path} is a gaussflow {kind} of format version {_short(version)}; this release reads version "
@@ -118,8 +161,18 @@ def _meta(path: PATH, kind: str, header: Mapping[str, str]) -> dict[str, Any]:
     return meta
 
 
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the metadata and of name, shape, dtype and bytes of every tensor."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _short(text: str | None) -> str:
-    return "nothing of ours" if text is None else repr(text[:60])
+    return "nothing" if text is None else repr(text[:60])
 
 
 def _not_json(word: str) -> NoReturn:
