@@ -1,11 +1,28 @@
 """Invertible modules: data to latent and back, each with its log-determinant."""
 
+from gaussflow.transforms.affine import Standardize, Whiten
+from gaussflow.transforms.axes import haar, ica, pca
 from gaussflow.transforms.base import Chain, Inverse, Transform
 from gaussflow.transforms.coupling import AffineCoupling
+from gaussflow.transforms.hadamard import HadamardRotation
+from gaussflow.transforms.householder import HouseholderRotation
+from gaussflow.transforms.permutation import Permutation
+from gaussflow.transforms.rotation import Rotation
+from gaussflow.transforms.spline_coupling import SplineCoupling
 
 __all__ = [
     "AffineCoupling",
     "Chain",
+    "HadamardRotation",
+    "HouseholderRotation",
     "Inverse",
+    "Permutation",
+    "Rotation",
+    "SplineCoupling",
+    "Standardize",
     "Transform",
+    "Whiten",
+    "haar",
+    "ica",
+    "pca",
 ]

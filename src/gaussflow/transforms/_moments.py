@@ -1,0 +1,115 @@
+"""Moments of the rows that neither cancel nor overflow, and the shrinkage of a correlation matrix."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gaussflow.rows import Rows
+
+VARIANCE_FLOOR = 1e-10  # smallest eigenvalue of a correlation matrix that is told from zero: an axis 1e-5 long
+FEWEST_ROWS = 16  # fewer rows cannot be cut in four
+
+
+class Frame(NamedTuple):
+    """Middle and half range of each coordinate, (D,) each: in these units the data lies in [-1, 1].
+
+    Powers then neither cancel at a large offset nor overflow in a heavy tail. The half range of a constant is 1.
+    """
+
+    middle: Tensor
+    half: Tensor
+    constant: Tensor
+    size: Tensor
+
+    @classmethod
+    def of(cls, rows: Rows) -> Frame:
+        """The frame of the rows; ``size`` is the largest absolute value of each coordinate."""
+        low, high = rows.range()
+        half = high / 2 - low / 2
+        constant = half <= 0
+        return cls(low / 2 + high / 2, half.masked_fill(constant, 1), constant, torch.maximum(-low, high))
+
+
+class Moments(NamedTuple):
+    """Count (), first moment (D,) and second moment (D, D) of the rows in the units of a frame."""
+
+    n: Tensor
+    s1: Tensor
+    s2: Tensor
+
+    @classmethod
+    def of(cls, rows: Rows, frame: Frame) -> Moments:
+        """One pass over the rows."""
+
+        def f(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            y = (x - frame.middle) / frame.half
+            return torch.tensor(float(len(y)), dtype=y.dtype, device=y.device), y.sum(0), y.T @ y
+
+        return cls(*rows.sum(f))
+
+    def but(self, other: Moments) -> Moments:
+        """The moments without some of the rows."""
+        return Moments(self.n - other.n, self.s1 - other.s1, self.s2 - other.s2)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean (D,)."""
+        return self.s1 / self.n
+
+    def about(self, point: Tensor) -> Tensor:
+        """Second moment (D, D) about a point (D,), divisor n."""
+        cross = torch.outer(self.mean, point)
+        return self.s2 / self.n - cross - cross.T + torch.outer(point, point)
+
+
+def correlation(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations (D,) and correlation matrix (D, D), with 0 and a unit vector where nothing varies."""
+    scale = covariance.diagonal().clamp(min=0).sqrt()
+    divisor = scale.masked_fill(scale == 0, 1)
+    matrix = covariance / torch.outer(divisor, divisor)
+    matrix[scale == 0] = 0
+    matrix[:, scale == 0] = 0
+    return scale, matrix.fill_diagonal_(1)
+
+
+def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
+    r"""Moments of all rows, and the shrinkage :math:`\lambda` of their correlation that held-out rows ask for.
+
+    Shrunk is :math:`R_\lambda = (1 - \lambda) R + \lambda I`, with :math:`\lambda = \nu / (\nu + N)`: as if :math:`\nu`
+    rows without correlation had been seen. The rows are cut in four; each part is scored under the Gaussian of the
+    other three, in closed form for all :math:`\nu` at once, from one eigenbasis: both terms of the log-likelihood are
+    sums over its axes. The :math:`\nu` with the best total is used with all N rows. With fewer than 16 rows
+    :math:`\lambda = 1`.
+    """
+    try:
+        parts = _quarters(rows) if rows.n >= FEWEST_ROWS else []
+    except ValueError:  # a quarter without rows
+        parts = []
+    if not parts:
+        return Moments.of(rows, frame), 1.0
+    held = [Moments.of(part, frame) for part in parts]
+    whole = Moments(sum(h.n for h in held), sum(h.s1 for h in held), sum(h.s2 for h in held))  # type: ignore[arg-type]
+    grid = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 61)]).to(whole.s1)
+    scores = sum(_score(whole.but(h), h, grid, whole.n) for h in held)
+    good = scores >= scores.max() - 1e-9 * scores.max().abs()  # type: ignore[union-attr]
+    return whole, float(grid[good].max())  # among equals the most cautious
+
+
+def _quarters(rows: Rows) -> list[Rows]:
+    """Four disjoint parts of about equal size, the same for every engine."""
+    return [quarter for half in rows.split(0.5, seed=0) for quarter in half.split(0.5, seed=1)]
+
+
+def _score(train: Moments, held: Moments, grid: Tensor, n: Tensor) -> Tensor:
+    """Log-likelihood (G,) of held-out rows under the Gaussian of the others, up to a constant, per shrinkage."""
+    scale, matrix = correlation(train.about(train.mean))
+    scale = scale.masked_fill(scale == 0, 1)
+    values, vectors = torch.linalg.eigh(matrix)
+    seen = vectors.T @ (held.about(train.mean) / torch.outer(scale, scale)) @ vectors
+    shrinkage = (grid * n / (grid * n + (1 - grid) * train.n))[:, None]
+    variances = ((1 - shrinkage) * values + shrinkage).clamp(min=VARIANCE_FLOOR)
+    score: Tensor = -held.n / 2 * (variances.log() + seen.diagonal() / variances).sum(1)
+    return score
