@@ -12,6 +12,8 @@ from gaussflow import MLP, AffineCoupling, Chain, Inverse, Transform
 
 D, C = 5, 2
 
+MARGINAL: list[str] = []  # the cases that move every coordinate on its own
+
 
 def evens(dim: int) -> torch.Tensor:
     """The mask of every other coordinate."""
