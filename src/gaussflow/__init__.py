@@ -5,13 +5,14 @@ from gaussflow.models import Flow
 from gaussflow.nets import MLP
 from gaussflow.recipes import load, read_notes, save
 from gaussflow.rows import ChunkRows, RankRows, Rows, TensorRows, as_rows
-from gaussflow.training import History
+from gaussflow.training import History, train
 from gaussflow.transforms import (
     AffineCoupling,
     Chain,
     HadamardRotation,
     HouseholderRotation,
     Inverse,
+    MarginalSpline,
     Permutation,
     Rotation,
     SplineCoupling,
@@ -33,6 +34,7 @@ __all__ = [
     "History",
     "HouseholderRotation",
     "Inverse",
+    "MarginalSpline",
     "Permutation",
     "RankRows",
     "Rotation",
@@ -50,4 +52,5 @@ __all__ = [
     "pca",
     "read_notes",
     "save",
+    "train",
 ]

@@ -6,6 +6,7 @@ from gaussflow.transforms.base import Chain, Inverse, Transform
 from gaussflow.transforms.coupling import AffineCoupling
 from gaussflow.transforms.hadamard import HadamardRotation
 from gaussflow.transforms.householder import HouseholderRotation
+from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.permutation import Permutation
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
@@ -16,6 +17,7 @@ __all__ = [
     "HadamardRotation",
     "HouseholderRotation",
     "Inverse",
+    "MarginalSpline",
     "Permutation",
     "Rotation",
     "SplineCoupling",

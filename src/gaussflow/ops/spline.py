@@ -1,0 +1,150 @@
+r"""The monotone C1 rational-quadratic spline with linear tails, forward and inverse.
+
+On the bin :math:`[x_k, x_{k+1}]` with width :math:`w`, height :math:`h`, secant :math:`s = h / w`, end slopes
+:math:`d_0, d_1` and the local coordinate :math:`\xi = (x - x_k) / w` (Gregory & Delbourgo 1982; Durkan et al. 2019)
+
+.. math::
+    z = z_k + h\,\xi\,\frac{s\,\xi + d_0 (1 - \xi)}{D}, \qquad
+    \frac{dz}{dx} = s^2\,\frac{d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2}{D^2}, \qquad
+    D = s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi).
+
+Every term is a sum of positive numbers, so nothing cancels. Three choices keep it finite everywhere:
+:math:`s, d_0, d_1` are divided by the largest of the three, so that no product overflows; the argument is clamped to
+the knots and the linear tails are added, so that no branch sees a number that it cannot take (a `torch.where` over a
+branch with a NaN gives NaN gradients); and bins of no width are allowed, since divisors have a floor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gaussflow.ops.finite import saturate
+
+LOOP_KNOTS = 64  # up to here comparing with one knot after the other is faster than a binary search
+
+
+def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Evaluate the rational-quadratic spline with linear tails.
+
+    Parameters
+    ----------
+    x
+        Points (...).
+    xs, zs, slopes
+        Knots, their values and the slopes there, each (K, ...) with K of at least 2, knots on the leading axis, the
+        others broadcast against ``x``; ``xs`` and ``zs`` ascending, ``slopes`` positive.
+
+    Returns
+    -------
+    z, log_slope
+        Values and :math:`\log dz/dx`, each (...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops.spline import rq_spline
+    >>> knots = torch.linspace(-4, 4, 9)[:, None].expand(9, 3)
+    >>> z, log_slope = rq_spline(torch.randn(5, 3), knots, knots, torch.ones(9, 3))
+    >>> z.shape, log_slope.shape
+    (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
+    x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
+    xi = (torch.clamp(x, xs[0], xs[-1]) - x0) / _floored(x1 - x0)
+    w, h = _floored(x1 - x0), _floored(z1 - z0)
+    value, log_slope = _rational_quadratic(xi, h / w, d0, d1)
+    below, above = torch.relu(xs[0] - x), torch.relu(x - xs[-1])
+    z = z0 + h * value + (above * slopes[-1] - below * slopes[0])
+    return saturate(z), log_slope
+
+
+def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Invert `rq_spline` in closed form: its arguments and shapes, with ``z`` (...) in place of ``x``.
+
+    Returns
+    -------
+    x, log_slope
+        Points and :math:`\log dx/dz` (that of this direction), each (...).
+    """
+    x0, x1, z0, z1, d0, d1 = _bin(bin_index(z, zs), xs, zs, slopes)
+    w, h = _floored(x1 - x0), _floored(z1 - z0)
+    eta = (torch.clamp(z, zs[0], zs[-1]) - z0) / h
+    xi = stable_quadratic_root(eta, h / w, d0, d1)
+    _, log_slope = _rational_quadratic(xi, h / w, d0, d1)
+    below, above = torch.relu(zs[0] - z), torch.relu(z - zs[-1])
+    x = x0 + w * xi + (above / slopes[-1] - below / slopes[0])
+    return saturate(x), -log_slope
+
+
+def bin_index(x: Tensor, knots: Tensor) -> Tensor:
+    """The index k, 0 to K - 2, of the bin that holds ``x``: int64 (...), half open on the right, tails in the end bins.
+
+    ``x`` is (...), ``knots`` (K, ...) ascending on the leading axis. A NaN falls into the first bin.
+    """
+    inner = knots[1:-1]
+    if len(inner) > LOOP_KNOTS and inner.dim() == 2:
+        found = torch.searchsorted(inner.detach().T.contiguous(), x.detach().movedim(-1, 0).contiguous(), right=True)
+        return torch.where(x.isnan(), 0, found.movedim(0, -1))
+    index = (x >= knots[0]).to(torch.int16) * 0
+    for knot in inner.unbind(0):
+        index = index + (x >= knot)
+    return index.long()
+
+
+def stable_quadratic_root(eta: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
+    r"""The root :math:`\xi \in [0, 1]` of the spline equation at relative height :math:`\eta`, without cancellation.
+
+    :math:`(s - b)\,\xi^2 + b\,\xi - s\,\eta = 0` with :math:`b = d_0 (1-\eta) + \eta\,(2 s - d_1)`. The discriminant is
+    written as a sum of positive terms, :math:`b^2 + 4 s (s - b)\,\eta` for :math:`b < s` and
+    :math:`(b - 2s)^2 + 4 s (b - s)(1 - \eta)` otherwise, and of the two forms of the root the one is taken that adds:
+    :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0` and :math:`(|b| + \sqrt{\cdot}) / 2(s - b)` for :math:`b < 0`.
+    The discriminant is positive in exact arithmetic; its floor keeps the gradient finite where the square underflows.
+    """
+    n = torch.maximum(s, torch.maximum(d0, d1))
+    s, d0, d1 = s / n, d0 / n, d1 / n
+    b = d0 * (1 - eta) + eta * (2 * s - d1)
+    small, positive = b < s, b >= 0
+    discriminant = torch.where(
+        small, b.square() + 4 * s * (s - b) * eta, (b - 2 * s).square() + 4 * s * (b - s) * (1 - eta)
+    )
+    q = b.abs() + _floored(discriminant).sqrt()
+    top = torch.where(positive, 2 * s * eta, q)
+    bottom = torch.where(positive, q, 2 * (s - b))
+    return (top / _floored(bottom)).clamp(0, 1)
+
+
+def _rational_quadratic(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+    """Relative height in [0, 1] and log-slope at the local coordinate ``xi`` of a bin with secant s, slopes d0, d1."""
+    n = torch.maximum(s, torch.maximum(d0, d1))
+    a, d0, d1 = s / n, d0 / n, d1 / n
+    rest = 1 - xi
+    both = xi * rest
+    squares = xi.square(), rest.square()
+    shrink = a / (a * (squares[0] + squares[1]) + (d0 + d1) * both)
+    value = xi * (xi + d0 * rest / a) * shrink
+    top = d1 * squares[0] + 2 * a * both + d0 * squares[1]
+    return value, (n * top * shrink).log() + shrink.log()
+
+
+def _bin(index: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
+    """The knots, values and slopes at both ends of each point's bin: x0, x1, z0, z1, d0, d1."""
+    return tuple(take(end, index) for table in (xs, zs, slopes) for end in (table[:-1], table[1:]))
+
+
+def take(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` along the leading axis, element by element: table (K, ...) broadcast against index (...).
+
+    A table that is shared by rows is read through a flat index, whose backward adds into the table itself and not into
+    an expanded copy of it.
+    """
+    shape = table.shape[1:]
+    if shape != index.shape and shape == index.shape[index.dim() - len(shape) :]:
+        column = torch.arange(shape.numel(), device=index.device).view(shape)
+        flat = index * shape.numel() + column
+        return table.reshape(-1).index_select(0, flat.reshape(-1)).view(index.shape)
+    return table.expand(-1, *index.shape).gather(0, index[None]).squeeze(0)
+
+
+def _floored(x: Tensor) -> Tensor:
+    """At least the smallest normal number: a divisor, or an argument of the square root."""
+    return x.clamp(min=torch.finfo(x.dtype).tiny)
