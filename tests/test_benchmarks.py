@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from benchmarks import data, synthetic
 from benchmarks.__main__ import main
 from benchmarks.measure import measure_apart, score
