@@ -8,11 +8,27 @@ from collections.abc import Callable
 
 import torch
 
-from gaussflow import MLP, AffineCoupling, Chain, Inverse, Transform
+from gaussflow import (
+    MLP,
+    AffineCoupling,
+    Chain,
+    HadamardRotation,
+    HouseholderRotation,
+    Inverse,
+    Permutation,
+    Rotation,
+    SplineCoupling,
+    Standardize,
+    Transform,
+    Whiten,
+    haar,
+    ica,
+    pca,
+)
 
 D, C = 5, 2
 
-MARGINAL: list[str] = []  # the cases that move every coordinate on its own
+MARGINAL = ["Standardize"]  # the cases that move every coordinate on its own
 
 
 def evens(dim: int) -> torch.Tensor:
@@ -22,10 +38,28 @@ def evens(dim: int) -> torch.Tensor:
 
 CASES: dict[str, Callable[..., Transform]] = {
     "AffineCoupling": lambda dim=D: AffineCoupling(dim, evens(dim)),
-    "AffineCoupling of a random net on one coordinate": lambda dim=D: AffineCoupling(dim, [dim - 1], MLP),
+    "AffineCoupling of one coordinate": lambda dim=D: AffineCoupling(dim, [dim - 1], MLP),
     "AffineCoupling with context": lambda dim=D: AffineCoupling(dim, evens(dim), MLP, context_dim=C),
-    "Chain": lambda dim=D: Chain(AffineCoupling(dim, evens(dim), MLP), AffineCoupling(dim, ~evens(dim), MLP)),
-    "Inverse": lambda dim=D: Inverse(AffineCoupling(dim, evens(dim), MLP)),
+    "Chain": lambda dim=D: Chain(Standardize(dim), Rotation(dim, pca), AffineCoupling(dim, evens(dim), MLP)),
+    "Chain of a Chain with context": lambda dim=D: Chain(
+        Chain(Standardize(dim), SplineCoupling(dim, evens(dim), MLP, context_dim=C)), Inverse(Whiten(dim))
+    ),
+    "HadamardRotation": lambda dim=D: HadamardRotation(dim),
+    "HadamardRotation of one round": lambda dim=D: HadamardRotation(dim, 1),
+    "HouseholderRotation": lambda dim=D: HouseholderRotation(dim, dim),
+    "HouseholderRotation of two": lambda dim=D: HouseholderRotation(dim, 2),
+    "Inverse of a coupling": lambda dim=D: Inverse(AffineCoupling(dim, evens(dim), MLP)),
+    "Inverse of Whiten": lambda dim=D: Inverse(Whiten(dim)),
+    "Permutation": lambda dim=D: Permutation([*range(2, dim), 1, 0]),
+    "Rotation": lambda dim=D: Rotation(dim),
+    "Rotation of haar axes": lambda dim=D: Rotation(dim, haar(dim)),
+    "Rotation of pca axes": lambda dim=D: Rotation(dim, pca),
+    "Rotation of ica axes": lambda dim=D: Rotation(dim, ica),
+    "SplineCoupling": lambda dim=D: SplineCoupling(dim, evens(dim)),
+    "SplineCoupling of one coordinate": lambda dim=D: SplineCoupling(dim, [dim - 1], MLP),
+    "SplineCoupling with context": lambda dim=D: SplineCoupling(dim, evens(dim), MLP, context_dim=C),
+    "Standardize": lambda dim=D: Standardize(dim),
+    "Whiten": lambda dim=D: Whiten(dim),
 }
 
 
