@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from gaussflow.ops.orthogonal import check_orthogonal, orthonormalise
-from gaussflow.rows import Data, Rows, as_rows
+from gaussflow.rows import Data, Rows
 from gaussflow.transforms._orthogonal import Orthogonal
 
 Axes: TypeAlias = Tensor | Callable[[Rows], Tensor]
@@ -89,8 +89,9 @@ class Rotation(Orthogonal):
 
     @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
+        rows = self._rows(rows, context)
         if self.axes is not None:
-            axes = self.axes(as_rows(rows, context))
+            axes = self.axes(rows)
             self._rebase(orthonormalise(check_orthogonal("Rotation", axes, self.dim).double()))
         return self
 
