@@ -12,7 +12,7 @@ from gaussflow._check import check_int
 from gaussflow.ops.bounds import soft_bound
 from gaussflow.ops.finite import saturate, soft_unbound
 from gaussflow.ops.spline import rq_spline, rq_spline_inverse
-from gaussflow.rows import Data, as_rows
+from gaussflow.rows import Data
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = (
@@ -98,7 +98,7 @@ class MarginalSpline(Transform):
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
         from gaussflow.transforms._smooth import smooth_gaussianization
 
-        return self.set_knots(*smooth_gaussianization(as_rows(rows, context), self.knots))
+        return self.set_knots(*smooth_gaussianization(self._rows(rows, context), self.knots))
 
     @torch.no_grad()
     def set_knots(
