@@ -11,6 +11,7 @@ from gaussflow.rows import Rows
 
 VARIANCE_FLOOR = 1e-10  # smallest eigenvalue of a correlation matrix that is told from zero: an axis 1e-5 long
 FEWEST_ROWS = 16  # fewer rows cannot be cut in four
+SHRINKAGE_PRICE = 1.0  # nats over all rows that a shrinkage must buy: less is the noise of choosing it
 
 
 class Frame(NamedTuple):
@@ -81,8 +82,8 @@ def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
     Shrunk is :math:`R_\lambda = (1 - \lambda) R + \lambda I`, with :math:`\lambda = \nu / (\nu + N)`: as if :math:`\nu`
     rows without correlation had been seen. The rows are cut in four; each part is scored under the Gaussian of the
     other three, in closed form for all :math:`\nu` at once, from one eigenbasis: both terms of the log-likelihood are
-    sums over its axes. The :math:`\nu` with the best total is used with all N rows. With fewer than 16 rows
-    :math:`\lambda = 1`.
+    sums over its axes. The :math:`\nu` with the best total is used with all N rows; zero, if none buys a nat in total.
+    With fewer than 16 rows :math:`\lambda = 1`.
     """
     try:
         parts = _quarters(rows) if rows.n >= FEWEST_ROWS else []
@@ -93,8 +94,9 @@ def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
     held = [Moments.of(part, frame) for part in parts]
     whole = Moments(sum(h.n for h in held), sum(h.s1 for h in held), sum(h.s2 for h in held))  # type: ignore[arg-type]
     grid = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 61)]).to(whole.s1)
-    scores = sum(_score(whole.but(h), h, grid, whole.n) for h in held)
-    good = scores >= scores.max() - 1e-9 * scores.max().abs()  # type: ignore[union-attr]
+    scores = torch.stack([_score(whole.but(h), h, grid, whole.n) for h in held]).sum(0)
+    scores[0] += SHRINKAGE_PRICE
+    good = scores >= scores.max() - 1e-9 * scores.max().abs()
     return whole, float(grid[good].max())  # among equals the most cautious
 
 

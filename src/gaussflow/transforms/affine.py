@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow.ops.orthogonal import eigenbasis
-from gaussflow.rows import Data, as_rows
+from gaussflow.rows import Data
 from gaussflow.transforms._moments import VARIANCE_FLOOR, Frame, Moments, correlation, moments_and_shrinkage
 from gaussflow.transforms._orthogonal import Orthogonal
 from gaussflow.transforms.base import Transform
@@ -61,7 +61,7 @@ class Standardize(Transform):
     @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        rows = as_rows(rows, context)
+        rows = self._rows(rows, context)
         frame = Frame.of(rows)
         moments = Moments.of(rows, frame)
         scale = moments.about(moments.mean).diagonal().clamp(min=0).sqrt()
@@ -78,7 +78,7 @@ class Whiten(Orthogonal):
     r"""Zero mean and unit covariance: :math:`z = e^{-l} \odot Q\,(e^{-s} \odot (x - m))`.
 
     The log-determinant is :math:`-\sum_i s_i - \sum_i l_i`. The coordinates are standardised, turned to the principal
-    axes Q of their correlation matrix R, and divided by the axes' lengths: :math:`R = Q^\top \operatorname{diag}(e^{2l})
+    axes Q of their correlation matrix R and divided by the axes' lengths: :math:`R = Q^\top \operatorname{diag}(e^{2l})
     \, Q`. (In two steps, rather than one by the covariance, whose eigenvectors lose the small columns where units
     differ by many orders of magnitude.)
 
@@ -138,7 +138,7 @@ class Whiten(Orthogonal):
     @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        rows = as_rows(rows, context)
+        rows = self._rows(rows, context)
         frame = Frame.of(rows)
         moments, shrinkage = moments_and_shrinkage(rows, frame)
         scale, matrix = correlation(moments.about(moments.mean))
