@@ -64,8 +64,6 @@ class RankRows(Rows):
             )
         counts = [shape[0] for shape in shapes]
         self.n, self._before = sum(counts), sum(counts[: dist.get_rank()])
-        if not self.n:
-            raise ValueError("RankRows wants at least one row on some rank; got none.")
 
     @override
     def chunks(self) -> Iterator[Chunk]:
