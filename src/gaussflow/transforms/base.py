@@ -34,6 +34,22 @@ class Transform(nn.Module, ABC):
         Number of coordinates D of the last axis.
     context_dim
         Number of context coordinates C that the map uses; 0 when it ignores context.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import Transform
+    >>> class Negation(Transform):
+    ...     def forward(self, x, context=None):
+    ...         self._door(x, context)
+    ...         return -x, x.new_zeros(x.shape[:-1])
+    ...     def inverse(self, z, context=None):
+    ...         return self(z, context)
+    ...     def config(self):
+    ...         return {"dim": self.dim}
+    >>> z, ladj = Negation(3)(torch.randn(5, 3))
+    >>> z.shape, ladj.shape
+    (torch.Size([5, 3]), torch.Size([5]))
     """
 
     smooth: bool = True
