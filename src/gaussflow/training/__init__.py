@@ -1,5 +1,6 @@
 """Growing and training: what fits a model to rows."""
 
 from gaussflow.training.history import History
+from gaussflow.training.train import train
 
-__all__ = ["History"]
+__all__ = ["History", "train"]

@@ -1,0 +1,230 @@
+"""The state of a training: one epoch at a time, to a checkpoint and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from gaussflow.rows import Chunk, RankRows, Rows
+from gaussflow.training._batches import batches, device_of, mean_over, to_device
+from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
+from gaussflow.training.history import History
+
+FALL = 1 / 3  # what the learning rate is multiplied with on a plateau
+FALLS = 2  # how often it falls before a plateau is the end
+BAD_BATCHES = 10  # non-finite batches in a row before giving up
+SHARE = 0.05  # of the time that may go into writing checkpoints
+
+
+class Trainer:
+    """Adam steps, held-out means, the plateau rule and the checkpoint; `train` describes the arguments.
+
+    All randomness of an epoch is seeded anew from seed and epoch, so that a checkpoint needs no generator states.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rows: Rows,
+        valid: Rows,
+        batch_size: int,
+        patience: int,
+        clip: float | None,
+        seed: int,
+    ) -> None:
+        self.model, self.optimizer, self.rows, self.valid = model, optimizer, rows, valid
+        self.batch_size, self.patience, self.clip, self.seed = batch_size, patience, clip, seed
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.ranks = isinstance(rows, RankRows)
+        self.epoch, self.waited, self.falls, self.bad, self.finished = 0, 0, 0, 0, False
+        self.first_lr = [group["lr"] for group in optimizer.param_groups]
+        self.history = History()
+        self._written, self._cost = time.monotonic(), 0.0
+        if self.ranks:
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, 0)
+        start = time.perf_counter()
+        self.best_score = self._score()
+        self.best = self._snapshot()
+        self._record(None, None, 0, time.perf_counter() - start, self.best_score)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def run_epoch(self) -> None:
+        """Go through the rows once, then look at the held-out rows and decide how to go on."""
+        start, total, norms, count, skipped = time.perf_counter(), 0.0, 0.0, 0, 0
+        self.epoch += 1
+        self._seed(0)
+        self.model.train()
+        for chunk in batches(self.rows, self.batch_size, self._mixed(1)):
+            value, norm = self._step(chunk)
+            if math.isfinite(value) and math.isfinite(norm):
+                total, norms, count, self.bad = total + value, norms + norm, count + 1, 0
+            else:
+                skipped, self.bad = skipped + 1, self.bad + 1
+            if self.bad >= BAD_BATCHES:
+                raise FloatingPointError(
+                    f"train met {self.bad} batches in a row whose value or gradient is not finite, the last in epoch "
+                    f"{self.epoch} at lr {self.lr:.1e}; the model has its best weights. Standardize the rows, "
+                    "lower lr, or look for rows far outside the model's range."
+                )
+        train, norm = (total / count, norms / count) if count else (math.nan, math.nan)
+        score = self._score()
+        self._record(train, norm, skipped, time.perf_counter() - start, score)
+        self._judge(score)
+
+    def _step(self, chunk: Chunk) -> tuple[float, float]:
+        """One step uphill; value and norm of the gradient, and no step where one of them is not finite."""
+        self.optimizer.zero_grad(set_to_none=True)
+        values = self.model(*to_device(chunk, device_of(self.model)))
+        if self.ranks:
+            value = self._backward_over_ranks(values)
+        else:
+            mean = values.mean()
+            value = float(mean.detach())
+            if not math.isfinite(value):
+                return value, math.nan
+            (-mean).backward()
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.clip or math.inf))
+        if math.isfinite(value) and math.isfinite(norm):
+            self.optimizer.step()
+        return value, norm
+
+    def _backward_over_ranks(self, values: Tensor) -> float:
+        """Gradients of the mean over the batches of all ranks, on every rank; returns that mean."""
+        head = torch.stack([values.detach().double().sum(), values.new_tensor(len(values), dtype=torch.float64)])
+        dist.all_reduce(head)
+        (-values.sum() / head[1].to(values.dtype)).backward()
+        for p in self.parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            dist.all_reduce(p.grad)
+        return float(head[0] / head[1])
+
+    def _score(self) -> float:
+        """The held-out mean, with the same noise every time; minus infinity where it is not a number."""
+        devices = [d for d in [device_of(self.model)] if d.type == "cuda"]
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self.seed)
+            score = mean_over(self.model, self.valid)
+        return score if math.isfinite(score) else -math.inf
+
+    def _judge(self, score: float) -> None:
+        """Keep the best weights; on a plateau go back to them with a lower learning rate, or end."""
+        if score > self.best_score:
+            self.best_score, self.best, self.waited = score, self._snapshot(), 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.finished = self.falls == FALLS
+            if not self.finished:
+                self.restore_best()
+                self.falls, self.waited = self.falls + 1, 0
+                self._set_lr()
+
+    def _set_lr(self) -> None:
+        for group, lr in zip(self.optimizer.param_groups, self.first_lr, strict=True):
+            group["lr"] = lr * FALL**self.falls
+
+    def _record(self, train: float | None, norm: float | None, skipped: int, seconds: float, score: float) -> None:
+        record = {"epoch": self.epoch, "train": train, "valid": score, "lr": self.lr, "norm": norm}
+        self.history.append(record | {"skipped": skipped, "seconds": round(seconds, 3)})
+
+    def restore_best(self) -> None:
+        """Give the model its best weights, and leave it in evaluation mode."""
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _mixed(self, use: int) -> int:
+        """A seed for one use in one epoch on one rank."""
+        rank = dist.get_rank() if self.ranks else 0
+        return hash((self.seed, self.epoch, use, rank)) % 2**63
+
+    def _seed(self, use: int) -> None:
+        torch.manual_seed(self._mixed(use))
+
+    def write(self, path: PathLike | None, last: bool) -> None:
+        """Write the checkpoint, unless writing would take more than its share of the time."""
+        start = time.monotonic()
+        if path is None or (self.ranks and dist.get_rank()):
+            return
+        if not last and start - self._written < self._cost / SHARE:
+            return
+        state: dict[str, Any] = self.optimizer.state_dict()["state"]
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        tensors |= {f"optimizer.{i}.{k}": v for i, s in state.items() for k, v in s.items() if isinstance(v, Tensor)}
+        write_checkpoint(path, tensors, self._meta())
+        self._written = time.monotonic()
+        self._cost = self._written - start
+
+    def _meta(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors; the first entry says which training it belongs to."""
+        best = None if self.best_score == -math.inf else self.best_score
+        return {
+            "training": self._identity(),
+            "epoch": self.epoch,
+            "waited": self.waited,
+            "falls": self.falls,
+            "bad": self.bad,
+            "finished": self.finished,
+            "best_score": best,
+            "history": json.loads(self.history.to_json()),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "optimizer": type(self.optimizer).__name__,
+            "lr": self.first_lr,
+            "batch_size": self.batch_size,
+            "patience": self.patience,
+            "clip": self.clip,
+            "seed": self.seed,
+            "rows": [self.rows.n, self.rows.dim, self.rows.context_dim],
+            "valid": self.valid.n,
+            "score at the start": self.history.column("valid")[0],
+        }
+
+    def resume(self, path: PathLike) -> None:
+        """Go on from a checkpoint; raises ValueError when it belongs to another training or model."""
+        tensors, meta = read_checkpoint(path)
+        got, mine = meta.get("training"), self._identity()
+        if not isinstance(got, dict) or (differ := [k for k, v in mine.items() if got.get(k) != v]):
+            what = f" (it differs in {', '.join(differ)})" if isinstance(got, dict) else ""
+            raise ValueError(f"{path} is the checkpoint of another training{what}. Use another file, or delete it.")
+        try:
+            self._take(tensors, meta)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} does not fit this model [{error}]. Use another file, or delete it.") from error
+
+    def _take(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        self.best = {k: v.to(device_of(self.model)) for k, v in _under("best.", tensors)}
+        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(dict(_under("model.", tensors)))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer.", tensors):
+            index, key = name.split(".", 1)
+            state.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.epoch, self.waited, self.falls, self.bad = (meta[k] for k in ("epoch", "waited", "falls", "bad"))
+        self.finished, self.history = meta["finished"], History(meta["history"])
+        self.best_score = -math.inf if meta["best_score"] is None else meta["best_score"]
+        self._set_lr()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+    return ((name.removeprefix(prefix), tensor) for name, tensor in tensors.items() if name.startswith(prefix))
