@@ -17,7 +17,11 @@ BOX = 4.0
 """At rest the knots lie evenly from -4 to 4: latents are standard, and beyond the knots the map is linear."""
 
 LOG_SLOPE = 2.0
-"""Bound of the log-slope of every bin and at every knot, and of the log-widths before they are normalised."""
+"""Bound of the log-slope of every bin, and of the log-widths before they are normalised."""
+
+LOG_BEND = 1.0
+"""Bound of the log-slope at a knot against the mean of its two bins: tied to them, it bends less. With free slopes at
+the knots stacks of 16 trained to the same likelihood lost half a digit more on the way back."""
 
 
 class SplineCoupling(Coupling):
@@ -28,12 +32,14 @@ class SplineCoupling(Coupling):
 
     where :math:`g` is C1, increasing, and linear beyond its first and last knot with the slope that it has there. So
     the coupling is also an affine one far from the data, and points there come back exactly. The conditioner gives
-    3 K − 1 free numbers for each coordinate that moves: K − 1 widths of bins, K − 1 slopes of bins, K slopes at the
-    knots, and a shift :math:`t`. All but the shift are bounded softly:
+    3 K − 1 free numbers for each coordinate that moves: K − 1 for the widths w of the bins, K − 1 for their mean slopes
+    :math:`e^a`, K for the slopes d at the knots, and a shift :math:`t`. All but the shift are bounded softly:
 
-    .. math:: w = 8\,\mathrm{softmax}(2 \tanh(u/2)), \quad h = w\, e^{2 \tanh(v/2)}, \quad d = e^{2 \tanh(r/2)},
+    .. math:: w = 8\,\mathrm{softmax}(2 \tanh(u/2)), \qquad a = 2 \tanh(v/2), \qquad
+        \log d_k = (a_{k-1} + a_k)/2 + \tanh r_k,
 
-    the knots are the running sums of :math:`w` and of :math:`h`, centred at zero, and :math:`t` is added to the result.
+    at the ends :math:`a_0` and :math:`a_{K-2}` alone. The knots are the running sums of :math:`w` and of the heights
+    :math:`w e^a`, each centred at zero, and :math:`t` is added to the result.
     Zeros are the identity, and no number of the conditioner, however large, makes a bin vanish or a slope infinite.
 
     Parameters
@@ -109,10 +115,11 @@ class SplineCoupling(Coupling):
     def _knots(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Knots xs, zs and slopes, each (K, ..., M), from free numbers (3 K − 1, ..., M)."""
         bins = self.knots - 1
-        bounded = soft_bound(numbers[:-1], LOG_SLOPE)
-        widths = 2 * BOX * bounded[:bins].softmax(0)
-        heights = widths * bounded[bins : 2 * bins].exp()
-        return _centred(widths), _centred(heights), bounded[2 * bins :].exp()
+        widths = 2 * BOX * soft_bound(numbers[:bins], LOG_SLOPE).softmax(0)
+        means = soft_bound(numbers[bins : 2 * bins], LOG_SLOPE)
+        between = (torch.cat([means[:1], means]) + torch.cat([means, means[-1:]])) / 2
+        slopes = (between + soft_bound(numbers[2 * bins : -1], LOG_BEND)).exp()
+        return _centred(widths), _centred(widths * means.exp()), slopes
 
     @override
     def config(self) -> dict[str, Any]:
