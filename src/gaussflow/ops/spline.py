@@ -83,8 +83,9 @@ def bin_index(x: Tensor, knots: Tensor) -> Tensor:
     """
     inner = knots[1:-1]
     if len(inner) > LOOP_KNOTS and inner.dim() == 2:
-        found = torch.searchsorted(inner.detach().T.contiguous(), x.detach().movedim(-1, 0).contiguous(), right=True)
-        return torch.where(x.isnan(), 0, found.movedim(0, -1))
+        columns = x.detach().reshape(-1, x.shape[-1]).T.contiguous()
+        found = torch.searchsorted(inner.detach().T.contiguous(), columns, right=True)
+        return torch.where(x.isnan(), 0, found.T.reshape(x.shape))
     index = (x >= knots[0]).to(torch.int16) * 0
     for knot in inner.unbind(0):
         index = index + (x >= knot)
@@ -97,7 +98,8 @@ def stable_quadratic_root(eta: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Ten
     :math:`(s - b)\,\xi^2 + b\,\xi - s\,\eta = 0` with :math:`b = d_0 (1-\eta) + \eta\,(2 s - d_1)`. The discriminant is
     written as a sum of positive terms, :math:`b^2 + 4 s (s - b)\,\eta` for :math:`b < s` and
     :math:`(b - 2s)^2 + 4 s (b - s)(1 - \eta)` otherwise, and of the two forms of the root the one is taken that adds:
-    :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0` and :math:`(|b| + \sqrt{\cdot}) / 2(s - b)` for :math:`b < 0`.
+    :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0`, and
+    :math:`(|b| + \sqrt{\cdot}) / 2(s - b)` for :math:`b < 0`.
     The discriminant is positive in exact arithmetic; its floor keeps the gradient finite where the square underflows.
     """
     n = torch.maximum(s, torch.maximum(d0, d1))

@@ -1,0 +1,153 @@
+r"""Mixtures of one-dimensional laws, exact in their tails: the map to a standard normal and its log-slope.
+
+.. math:: z = \Phi^{-1}\Big(\sum_i \pi_i F(u_i)\Big), \qquad u_i = (x - \mu_i) / s_i
+
+A kernel F is symmetric and given by its upper tail. It is a function of :math:`v = |u| \ge 0` that returns
+:math:`a(v)`, :math:`m(v)` and :math:`g(v)` with :math:`F(-v) = e^{a(v)}\, m(v)` and :math:`F'(v) = e^{a(v)}\, g(v)`:
+the exponent may leave the range of floating numbers, the two factors do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gaussflow.ops.finite import saturate
+from gaussflow.ops.normal import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
+from gaussflow.ops.root import polished_root
+from gaussflow.ops.spline import bin_index, rq_spline_inverse, take
+
+Kernel: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+REACH = 100.0  # beyond so many scales outside of every component the map goes on as a straight line
+GRID = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, REACH)  # in scales to both sides of a mean: knots for the inverse
+CHUNK = 2**16  # elements of a temporary: it stays in the cache, and large allocations page-fault
+
+
+def normal_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The normal law: exponent :math:`-v^2/2 - \log\sqrt{2\pi}`, Mills ratio m, density factor 1; all (...)."""
+    return -0.5 * v.square() - LOG_SQRT_2PI, mills_ratio(v), torch.ones_like(v)
+
+
+def logistic_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The logistic law: exponent :math:`-v`, tail factor :math:`\sigma(v)`, density factor :math:`\sigma(v)^2`."""
+    tail = torch.sigmoid(v)
+    return -v, tail, tail.square()
+
+
+class Mixture(NamedTuple):
+    """K components of D mixtures, prepared once for all rows.
+
+    ``log_weights`` (normalised over the components), ``means`` and ``log_scales`` are each (K, D), components on the
+    leading axis: softmax and exponentials over it cost a thirtieth of those over a trailing axis.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    log_scales: Tensor
+    kernel: Kernel = normal_kernel
+
+    def reach(self) -> tuple[Tensor, Tensor]:
+        """The ends, (D,) each, of the interval on which the map is that of the mixture."""
+        room = REACH * self.log_scales.exp()
+        return (self.means - room).amin(0), (self.means + room).amax(0)
+
+
+def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    r"""Map the mixture to the standard normal law.
+
+    Beyond `REACH` scales outside of every component the map goes on as a straight line of equal slope: C1, never
+    capped, finite for every finite point.
+
+    Parameters
+    ----------
+    x
+        Points (..., D).
+    mixture
+        The K components of each of the D mixtures.
+
+    Returns
+    -------
+    z, log_slope
+        Values and :math:`\log dz/dx`, each (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops.mixture import Mixture, mixture_to_normal
+    >>> mixture = Mixture(torch.full((2, 3), 0.5).log(), torch.randn(2, 3), torch.zeros(2, 3))
+    >>> z, log_slope = mixture_to_normal(torch.randn(5, 3), mixture)
+    >>> z.shape, log_slope.shape
+    (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
+    step = max(1, CHUNK // mixture.means.numel())
+    if x.dim() != 2 or len(x) <= step:
+        return _to_normal(x, mixture)
+    zs, log_slopes = zip(*(_to_normal(part, mixture) for part in x.split(step)), strict=True)
+    return torch.cat(zs), torch.cat(log_slopes)
+
+
+def mixture_from_normal(z: Tensor, mixture: Mixture, steps: int = 4) -> tuple[Tensor, Tensor]:
+    r"""Invert `mixture_to_normal`: ``z`` (..., D) to x and :math:`\log dx/dz`, each (..., D).
+
+    The map is evaluated once at a few knots around every mean. The rational-quadratic spline through these values and
+    slopes gives the start, the two knots around it the bracket, and ``steps`` safeguarded Newton steps the root.
+    """
+    with torch.no_grad():
+        ahead = mixture.means.new_tensor(GRID)
+        offsets = torch.cat([-ahead, ahead])[:, None, None] * mixture.log_scales.exp()
+        xs = (mixture.means + offsets).flatten(0, 1).sort(0).values
+        zs, log_slopes = mixture_to_normal(xs, mixture)
+        slopes = saturate(log_slopes.exp())
+        start, _ = rq_spline_inverse(z.detach(), xs, zs, slopes)
+        low, high = _bracket(z.detach(), xs, zs)
+    return polished_root(lambda x: mixture_to_normal(x, mixture), z, start, low, high, steps)
+
+
+def _bracket(z: Tensor, xs: Tensor, zs: Tensor) -> tuple[Tensor, Tensor]:
+    """The knots xs (K, D) around each root; a root beyond the end knots lies between them and the largest number."""
+    largest = torch.full_like(xs[:1], torch.finfo(xs.dtype).max)
+    ends = torch.cat([-largest, xs, largest])
+    index = bin_index(z, torch.cat([zs[:1], zs, zs[-1:]]))
+    return take(ends[:-1], index), take(ends[1:], index)
+
+
+def _to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    low, high = mixture.reach()
+    inside = torch.clamp(x, low, high)
+    z, log_slope = _tails_to_normal(inside, mixture)
+    return saturate(z + (x - inside) * log_slope.exp()), log_slope
+
+
+def _tails_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    r"""The map and its log-slope by way of the smaller tail.
+
+    A component whose mean lies left of x adds :math:`1 - t` to the lower and t to the upper tail,
+    :math:`t = e^{a} m \le \tfrac12`; one whose mean lies right of x the other way round. If all lie on one side, the
+    tail on that side is a sum of t alone and is taken relative to the largest exponent, so that it cannot underflow; if
+    not, the smaller tail is at least half a weight and needs no such care. The log-slope is the difference of two
+    log-hazards, that of the mixture and that of the normal law: their exponents, large and nearly equal, never meet.
+    """
+    shape = (-1, *[1] * (x.dim() - 1), x.shape[-1])
+    log_weights, means, log_scales = (t.view(shape) for t in mixture[:3])
+    u = (x - means) * (-log_scales).exp()
+    after = u >= 0
+    exponent, ratio, factor = mixture.kernel(torch.where(after, u, -u))
+    exponent = exponent + log_weights
+    top = exponent.detach().amax(0)
+    relative = (exponent - top).exp()
+    tail, weights = relative * ratio, log_weights.exp()
+    upper, both = torch.where(after, tail, 0).sum(0), tail.sum(0)
+    lower = torch.where(after, 0, tail).sum(0)
+    passed, ahead = torch.where(after, weights, 0).sum(0), torch.where(after, 0, weights).sum(0)
+    unit = top.exp()
+    p, q = unit * lower + (passed - unit * upper), unit * upper + (ahead - unit * lower)
+    one_sided = after.all(0) | ~after.any(0)
+    scale = torch.where(one_sided, top, 0)
+    log_part = torch.where(one_sided, both, torch.minimum(p, q)).log()
+    v = normal_tail_quantile(log_part + scale)
+    density = (relative * factor * (-log_scales).exp()).sum(0).log() + (top - scale)
+    log_slope = density - log_part + mills_ratio(v).log()
+    return torch.where(p < q, -v, v), log_slope
