@@ -15,6 +15,7 @@ from gaussflow import (
     HadamardRotation,
     HouseholderRotation,
     Inverse,
+    MarginalSpline,
     Permutation,
     Rotation,
     SplineCoupling,
@@ -28,7 +29,11 @@ from gaussflow import (
 
 D, C = 5, 2
 
-MARGINAL = ["Standardize"]  # the cases that move every coordinate on its own
+MARGINAL = [
+    "Standardize",
+    "MarginalSpline",
+    "MarginalSpline of 32 knots",
+]  # the cases that move every coordinate on its own
 
 
 def evens(dim: int) -> torch.Tensor:
@@ -50,6 +55,8 @@ CASES: dict[str, Callable[..., Transform]] = {
     "HouseholderRotation of two": lambda dim=D: HouseholderRotation(dim, 2),
     "Inverse of a coupling": lambda dim=D: Inverse(AffineCoupling(dim, evens(dim), MLP)),
     "Inverse of Whiten": lambda dim=D: Inverse(Whiten(dim)),
+    "MarginalSpline": lambda dim=D: MarginalSpline(dim, 8),
+    "MarginalSpline of 32 knots": lambda dim=D: MarginalSpline(dim),
     "Permutation": lambda dim=D: Permutation([*range(2, dim), 1, 0]),
     "Rotation": lambda dim=D: Rotation(dim),
     "Rotation of haar axes": lambda dim=D: Rotation(dim, haar(dim)),
@@ -63,13 +70,13 @@ CASES: dict[str, Callable[..., Transform]] = {
 }
 
 
-def make(name: str, dtype: torch.dtype = torch.float64, dim: int = D) -> Transform:
-    """The case ``name``, born in ``dtype`` from a fixed seed."""
+def make(name: str, dtype: torch.dtype = torch.float64, dim: int = D, seed: int = 0) -> Transform:
+    """The case ``name``, born in ``dtype`` from a seed of its own."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             return CASES[name](dim)
     finally:
         torch.set_default_dtype(before)

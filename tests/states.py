@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable
 from functools import cache
 
+import pytest
 import torch
 from torch import Tensor
 
 from cases import CASES, C, D, make
 from gaussflow import Chain, Transform
 
+F64, F32 = torch.float64, torch.float32
 STATES = ("born", "fitted", "moved")
+every_case = pytest.mark.parametrize("name", CASES)
+every_state = pytest.mark.parametrize("state", STATES)
 
 
 def table(n: int = 300, dim: int = D, dtype: torch.dtype = torch.float64, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -119,3 +123,26 @@ def largest_jump(f: Callable[[Tensor], Tensor], low: float, high: float, points:
         steps = f(t.flatten()).reshape(t.shape).diff(dim=1).abs().flatten()
         ends = torch.stack([t[:, :-1], t[:, 1:]], -1).reshape(-1, 2)
     return float(steps.max())
+
+
+def points(sigma: float = 1.0, n: int = 7, dtype: torch.dtype = F64) -> tuple[Tensor, Tensor]:
+    """Rows like the table's, ``sigma`` times as far from its mean."""
+    x, context = table(n, seed=3)
+    mean = table()[0].mean(0)
+    return (mean + sigma * (x - mean)).to(dtype), context.to(dtype)
+
+
+def close(actual: Tensor, wanted: Tensor, tolerance: float) -> None:
+    """Equal up to ``tolerance`` of the larger of 1 and the largest number of the row."""
+    scale = wanted.abs().amax(-1, keepdim=True).clamp(min=1) if wanted.numel() else 1.0
+    assert actual.shape == wanted.shape
+    assert actual.dtype == wanted.dtype
+    torch.testing.assert_close(actual / scale, wanted / scale, atol=tolerance, rtol=0)
+
+
+def same(one: Transform, other: Transform) -> None:
+    """Two transforms give identical outputs."""
+    x, context = points()
+    for method in ("forward", "inverse"):
+        for a, b in zip(getattr(one, method)(x, context), getattr(other, method)(x, context), strict=True):
+            torch.testing.assert_close(a, b, atol=0, rtol=0)
