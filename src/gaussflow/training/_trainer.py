@@ -47,6 +47,7 @@ class Trainer:
         self.epoch, self.waited, self.falls, self.bad, self.finished = 0, 0, 0, 0, False
         self.first_lr = [group["lr"] for group in optimizer.param_groups]
         self.history = History()
+        self.identity = self._identity()
         self._written, self._cost = time.monotonic(), 0.0
         if self.ranks:
             for tensor in model.state_dict().values():
@@ -175,7 +176,7 @@ class Trainer:
         """What a checkpoint holds beside tensors; the first entry says which training it belongs to."""
         best = None if self.best_score == -math.inf else self.best_score
         return {
-            "training": self._identity(),
+            "training": self.identity,
             "epoch": self.epoch,
             "waited": self.waited,
             "falls": self.falls,
@@ -186,6 +187,7 @@ class Trainer:
         }
 
     def _identity(self) -> dict[str, Any]:
+        """What must be the same in a training that goes on from a checkpoint: settings and rows."""
         return {
             "optimizer": type(self.optimizer).__name__,
             "lr": self.first_lr,
@@ -195,13 +197,13 @@ class Trainer:
             "seed": self.seed,
             "rows": [self.rows.n, self.rows.dim, self.rows.context_dim],
             "valid": self.valid.n,
-            "score at the start": self.history.column("valid")[0],
+            "sums": [f"{float(part.sum(lambda x, c: (x.sum(),))[0]):.6g}" for part in (self.rows, self.valid)],
         }
 
     def resume(self, path: PathLike) -> None:
         """Go on from a checkpoint; raises ValueError when it belongs to another training or model."""
         tensors, meta = read_checkpoint(path)
-        got, mine = meta.get("training"), self._identity()
+        got, mine = meta.get("training"), self.identity
         if not isinstance(got, dict) or (differ := [k for k, v in mine.items() if got.get(k) != v]):
             what = f" (it differs in {', '.join(differ)})" if isinstance(got, dict) else ""
             raise ValueError(f"{path} is the checkpoint of another training{what}. Use another file, or delete it.")
