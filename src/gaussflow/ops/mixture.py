@@ -15,14 +15,23 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from gaussflow.ops.finite import saturate
-from gaussflow.ops.normal import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
-from gaussflow.ops.root import polished_root
-from gaussflow.ops.spline import bin_index, rq_spline_inverse, take
+from gaussflow.ops._finite import saturate
+from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
 
 Kernel: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 REACH = 100.0  # beyond so many scales outside of every component the map goes on as a straight line
-GRID = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, REACH)  # in scales to both sides of a mean: knots for the inverse
+GRID = (
+    0.0,
+    0.5,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    5.0,
+    10.0,
+    30.0,
+    REACH,
+)  # in scales to both sides of a mean: knots for the inverse
 CHUNK = 2**16  # elements of a temporary: it stays in the cache, and large allocations page-fault
 
 
@@ -89,29 +98,11 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     return torch.cat(zs), torch.cat(log_slopes)
 
 
-def mixture_from_normal(z: Tensor, mixture: Mixture, steps: int = 4) -> tuple[Tensor, Tensor]:
-    r"""Invert `mixture_to_normal`: ``z`` (..., D) to x and :math:`\log dx/dz`, each (..., D).
-
-    The map is evaluated once at a few knots around every mean. The rational-quadratic spline through these values and
-    slopes gives the start, the two knots around it the bracket, and ``steps`` safeguarded Newton steps the root.
-    """
-    with torch.no_grad():
-        ahead = mixture.means.new_tensor(GRID)
-        offsets = torch.cat([-ahead, ahead])[:, None, None] * mixture.log_scales.exp()
-        xs = (mixture.means + offsets).flatten(0, 1).sort(0).values
-        zs, log_slopes = mixture_to_normal(xs, mixture)
-        slopes = saturate(log_slopes.exp())
-        start, _ = rq_spline_inverse(z.detach(), xs, zs, slopes)
-        low, high = _bracket(z.detach(), xs, zs)
-    return polished_root(lambda x: mixture_to_normal(x, mixture), z, start, low, high, steps)
-
-
-def _bracket(z: Tensor, xs: Tensor, zs: Tensor) -> tuple[Tensor, Tensor]:
-    """The knots xs (K, D) around each root; a root beyond the end knots lies between them and the largest number."""
-    largest = torch.full_like(xs[:1], torch.finfo(xs.dtype).max)
-    ends = torch.cat([-largest, xs, largest])
-    index = bin_index(z, torch.cat([zs[:1], zs, zs[-1:]]))
-    return take(ends[:-1], index), take(ends[1:], index)
+def mixture_knots(mixture: Mixture) -> Tensor:
+    """Ascending points (2 K G, D) around every mean, out to where the line starts: where the inverse looks first."""
+    ahead = mixture.means.new_tensor(GRID)
+    offsets = torch.cat([-ahead, ahead])[:, None, None] * mixture.log_scales.exp()
+    return (mixture.means + offsets).flatten(0, 1).sort(0).values
 
 
 def _to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:

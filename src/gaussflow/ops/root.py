@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gaussflow.ops.finite import saturate
+from gaussflow.ops._finite import saturate
 
 
 def polished_root(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaussflow.ops.finite import saturate
+from gaussflow.ops._finite import saturate
 
 LOOP_KNOTS = 64  # up to here comparing with one knot after the other is faster than a binary search
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow._check import check_int
+from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.finite import saturate, soft_unbound
 from gaussflow.ops.spline import rq_spline, rq_spline_inverse
 from gaussflow.rows import Data
+from gaussflow.transforms._smooth import smooth_gaussianization
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = (
@@ -96,8 +97,6 @@ class MarginalSpline(Transform):
 
     @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        from gaussflow.transforms._smooth import smooth_gaussianization
-
         return self.set_knots(*smooth_gaussianization(self._rows(rows, context), self.knots))
 
     @torch.no_grad()
