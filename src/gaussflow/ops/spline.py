@@ -140,7 +140,7 @@ def take(table: Tensor, index: Tensor) -> Tensor:
     an expanded copy of it.
     """
     shape = table.shape[1:]
-    if shape != index.shape and shape == index.shape[index.dim() - len(shape) :]:
+    if len(shape) < index.dim() and shape == index.shape[index.dim() - len(shape) :]:
         column = torch.arange(shape.numel(), device=index.device).view(shape)
         flat = index * shape.numel() + column
         return table.reshape(-1).index_select(0, flat.reshape(-1)).view(index.shape)
