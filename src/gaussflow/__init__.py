@@ -3,9 +3,20 @@
 from gaussflow._version import __version__
 from gaussflow.models import Flow
 from gaussflow.nets import MLP
-from gaussflow.recipes import load, read_notes, save
+from gaussflow.recipes import (
+    gaussianization_flow,
+    haar_rotation,
+    hadamard_rotation,
+    ica_rotation,
+    load,
+    pca_rotation,
+    rbig,
+    read_notes,
+    save,
+    whitening,
+)
 from gaussflow.rows import ChunkRows, RankRows, Rows, TensorRows, as_rows
-from gaussflow.training import History, train
+from gaussflow.training import History, grow, train
 from gaussflow.transforms import (
     AffineCoupling,
     Chain,
@@ -13,6 +24,7 @@ from gaussflow.transforms import (
     HouseholderRotation,
     Inverse,
     MarginalSpline,
+    MixtureCDF,
     Permutation,
     Rotation,
     SplineCoupling,
@@ -35,6 +47,7 @@ __all__ = [
     "HouseholderRotation",
     "Inverse",
     "MarginalSpline",
+    "MixtureCDF",
     "Permutation",
     "RankRows",
     "Rotation",
@@ -46,11 +59,19 @@ __all__ = [
     "Whiten",
     "__version__",
     "as_rows",
+    "gaussianization_flow",
+    "grow",
     "haar",
+    "haar_rotation",
+    "hadamard_rotation",
     "ica",
+    "ica_rotation",
     "load",
     "pca",
+    "pca_rotation",
+    "rbig",
     "read_notes",
     "save",
     "train",
+    "whitening",
 ]

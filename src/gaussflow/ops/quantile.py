@@ -61,8 +61,8 @@ def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tup
     r"""Weights of the local linear regression of sorted rows on their normal scores (Fan & Gijbels 1996).
 
     At each point :math:`u` the line :math:`a + b (u_i - u)` is fitted to the rows with weights
-    :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`, the slope :math:`b`. As :math:`h \to \infty` the result is
-    linear in :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost
+    :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`, the slope :math:`b`. As :math:`h \to \infty` the
+    result is linear in :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost
     rows the last line goes on.
 
     Parameters

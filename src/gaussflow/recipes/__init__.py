@@ -1,5 +1,18 @@
 """Named assemblies, and how models are saved and loaded."""
 
+from gaussflow.recipes.gaussianization_flow import gaussianization_flow
 from gaussflow.recipes.io import load, read_notes, save
+from gaussflow.recipes.rbig import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, rbig, whitening
 
-__all__ = ["load", "read_notes", "save"]
+__all__ = [
+    "gaussianization_flow",
+    "haar_rotation",
+    "hadamard_rotation",
+    "ica_rotation",
+    "load",
+    "pca_rotation",
+    "rbig",
+    "read_notes",
+    "save",
+    "whitening",
+]

@@ -1,12 +1,11 @@
 r"""The closed-form fit of a marginal: a smooth map to the standard normal that is good on rows it has not seen.
 
-A coordinate is :math:`x = Q(u)` with :math:`u \sim N(0, 1)`; the fit estimates :math:`Q`, and the map to the latent is its
-inverse. Which estimate is believed is decided, for each coordinate on its own, by cross-validated log-likelihood:
+A coordinate is :math:`x = Q(u)` with :math:`u \sim N(0, 1)`; the fit estimates :math:`Q`, and the map to the latent is
+its inverse. Which estimate is believed is decided for each coordinate on its own, by cross-validated log-likelihood:
 
 - the identity: the coordinate is standard normal already and is left alone;
 - the normal law, :math:`Q(u) = \mu + \sigma u`;
-- the sorted rows smoothed over their normal scores (`gaussflow.ops.quantile`) with one of several bandwidths, whole or
-  mixed half and half with the normal law;
+- the sorted rows smoothed over their normal scores (`gaussflow.ops.quantile`) with one of several bandwidths;
 - the same after :math:`\operatorname{asinh}((x - m) / s)`, which heavy tails and narrow peaks need.
 
 A richer estimate has to beat a simpler one by a standard error of the difference, which keeps noise out.
@@ -135,10 +134,9 @@ def normal_law(data: Sorted, u: Tensor) -> Quantiles:
     return Quantiles(data.mean + data.deviation * u, data.deviation.expand(len(u), -1))
 
 
-def smoothed(data: Sorted, u: Tensor, bandwidth: float, share: float) -> Quantiles:
-    """Sorted rows smoothed over their normal scores, ``share`` of it, the rest the normal law."""
-    q, normal = _monotone(*_regress(data.x, u, bandwidth), u, FLATTEST * data.scale), normal_law(data, u)
-    return Quantiles(torch.lerp(normal.value, q.value, share), torch.lerp(normal.slope, q.slope, share))
+def smoothed(data: Sorted, u: Tensor, bandwidth: float) -> Quantiles:
+    """Sorted rows smoothed over their normal scores."""
+    return _monotone(*_regress(data.x, u, bandwidth), u, FLATTEST * data.scale)
 
 
 def smoothed_asinh(data: Sorted, u: Tensor, bandwidth: float, width: float) -> Quantiles:
@@ -179,7 +177,7 @@ def _columns(data: Sorted, mine: Tensor) -> Sorted:
 Estimate = Callable[[Sorted, Tensor], Quantiles]
 ESTIMATES: tuple[Estimate, ...] = (
     normal_law,
-    *(partial(smoothed, bandwidth=h, share=share) for h in (0.1, 0.3, 1.0) for share in (0.5, 1.0)),
+    *(partial(smoothed, bandwidth=h) for h in (0.1, 0.3, 1.0)),
     *(partial(smoothed_asinh, bandwidth=h, width=1.0) for h in (0.1, 0.3, 1.0)),
     *(partial(smoothed_asinh, bandwidth=h, width=3.0) for h in (0.3, 1.0)),
 )
