@@ -49,8 +49,8 @@ def normal_tail_quantile(log_tail: Tensor) -> Tensor:
     r"""The :math:`v \ge 0` with :math:`\log \Phi(-v)` equal to ``log_tail`` (...), at most :math:`\log \tfrac12`.
 
     With :math:`x = \sqrt{-2 \log \Phi(-v)}`, :math:`v = x - \log(x)/x - R(1/x)`, R rational: the form of Cephes
-    (Moshier 1989) with coefficients of this library. In float64 one Newton step on :math:`\log \Phi` follows, which squares the
-    error of 1e-10; as it is a plain step, derivatives of any order pass through it.
+    (Moshier 1989) with coefficients of this library. In float64 one Newton step on :math:`\log \Phi` follows, which
+    squares the error of 1e-10; as it is a plain step, derivatives of any order pass through it.
     """
     x = (-2 * log_tail).clamp(min=torch.finfo(log_tail.dtype).tiny).sqrt()
     double = log_tail.dtype == torch.float64

@@ -15,8 +15,20 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._finite import saturate
 from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
+
+__all__ = [
+    "Kernel",
+    "Mixture",
+    "bounded_mixture",
+    "bounded_mixture_knots",
+    "logistic_kernel",
+    "mixture_knots",
+    "mixture_to_normal",
+    "normal_kernel",
+]
 
 Kernel: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 REACH = 100.0  # beyond so many scales outside of every component the map goes on as a straight line

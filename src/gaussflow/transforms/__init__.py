@@ -1,5 +1,6 @@
 """Invertible modules: data to latent and back, each with its log-determinant."""
 
+from gaussflow.ops.mixture import logistic_kernel, normal_kernel
 from gaussflow.transforms.affine import Standardize, Whiten
 from gaussflow.transforms.axes import haar, ica, pca
 from gaussflow.transforms.base import Chain, Inverse, Transform
@@ -7,6 +8,9 @@ from gaussflow.transforms.coupling import AffineCoupling
 from gaussflow.transforms.hadamard import HadamardRotation
 from gaussflow.transforms.householder import HouseholderRotation
 from gaussflow.transforms.marginal_spline import MarginalSpline
+from gaussflow.transforms.marginal_table import MarginalTable
+from gaussflow.transforms.mixture_cdf import MixtureCDF
+from gaussflow.transforms.mixture_flow import MixtureFlow
 from gaussflow.transforms.permutation import Permutation
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
@@ -18,6 +22,9 @@ __all__ = [
     "HouseholderRotation",
     "Inverse",
     "MarginalSpline",
+    "MarginalTable",
+    "MixtureCDF",
+    "MixtureFlow",
     "Permutation",
     "Rotation",
     "SplineCoupling",
@@ -26,5 +33,7 @@ __all__ = [
     "Whiten",
     "haar",
     "ica",
+    "logistic_kernel",
+    "normal_kernel",
     "pca",
 ]
