@@ -11,7 +11,7 @@ from typing_extensions import override
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate
 from gaussflow.ops.spline import bin_index, take
-from gaussflow.rows import Data, as_rows
+from gaussflow.rows import Data
 from gaussflow.transforms._em import robust_units
 from gaussflow.transforms.base import Transform
 
@@ -94,7 +94,7 @@ class MarginalTable(Transform):
     @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        x = as_rows(rows, context).sample(SAMPLE)[0].double()
+        x = self._rows(rows, context).sample(SAMPLE)[0].double()
         loc, scale = robust_units(x)
         self.loc.copy_(loc)
         self.scale.copy_(scale)

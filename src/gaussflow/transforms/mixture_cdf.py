@@ -13,7 +13,7 @@ from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops.bounds import soft_bound
 from gaussflow.ops.mixture import Kernel, Mixture, mixture_knots, mixture_to_normal, normal_kernel
-from gaussflow.rows import Data, as_rows
+from gaussflow.rows import Data
 from gaussflow.transforms._em import fit_mixture
 from gaussflow.transforms._invert import invert
 from gaussflow.transforms.base import Transform
@@ -106,7 +106,7 @@ class MixtureCDF(Transform):
     @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        loc, scale, *mixture = fit_mixture(as_rows(rows, context), self.components, self.kernel)
+        loc, scale, *mixture = fit_mixture(self._rows(rows, context), self.components, self.kernel)
         self.loc.copy_(loc)
         self.scale.copy_(scale)
         self._write(*mixture)
