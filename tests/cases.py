@@ -16,6 +16,9 @@ from gaussflow import (
     HouseholderRotation,
     Inverse,
     MarginalSpline,
+    MarginalTable,
+    MixtureCDF,
+    MixtureFlow,
     Permutation,
     Rotation,
     SplineCoupling,
@@ -26,14 +29,9 @@ from gaussflow import (
     ica,
     pca,
 )
+from gaussflow.ops.mixture import logistic_kernel
 
 D, C = 5, 2
-
-MARGINAL = [
-    "Standardize",
-    "MarginalSpline",
-    "MarginalSpline of 32 knots",
-]  # the cases that move every coordinate on its own
 
 
 def evens(dim: int) -> torch.Tensor:
@@ -57,6 +55,11 @@ CASES: dict[str, Callable[..., Transform]] = {
     "Inverse of Whiten": lambda dim=D: Inverse(Whiten(dim)),
     "MarginalSpline": lambda dim=D: MarginalSpline(dim, 8),
     "MarginalSpline of 32 knots": lambda dim=D: MarginalSpline(dim),
+    "MarginalTable": lambda dim=D: MarginalTable(dim),
+    "MarginalTable of 10 cells": lambda dim=D: MarginalTable(dim, 10),
+    "MixtureCDF": lambda dim=D: MixtureCDF(dim),
+    "MixtureCDF of 3 logistic": lambda dim=D: MixtureCDF(dim, 3, kernel=logistic_kernel),
+    "MixtureFlow": lambda dim=D: MixtureFlow(dim),
     "Permutation": lambda dim=D: Permutation([*range(2, dim), 1, 0]),
     "Rotation": lambda dim=D: Rotation(dim),
     "Rotation of haar axes": lambda dim=D: Rotation(dim, haar(dim)),
@@ -68,6 +71,10 @@ CASES: dict[str, Callable[..., Transform]] = {
     "Standardize": lambda dim=D: Standardize(dim),
     "Whiten": lambda dim=D: Whiten(dim),
 }
+
+
+# The cases that move every coordinate on its own.
+MARGINAL = ["Standardize", *(name for name in CASES if name.startswith(("Marginal", "Mixture")))]
 
 
 def make(name: str, dtype: torch.dtype = torch.float64, dim: int = D, seed: int = 0) -> Transform:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cases import CASES, make
-from gaussflow import Chain, Permutation, Rotation, Transform, haar
+from gaussflow import Chain, Permutation, Rotation, Standardize, Transform, haar
 from states import move, table
 
 LAYERS = 8
@@ -48,11 +48,11 @@ def stack(name: str, dim: int, dtype: torch.dtype) -> Chain:
 
 
 def states(name: str, dim: int, dtype: torch.dtype, steps: int) -> Iterator[State]:
-    """The stack untrained on standard normal data, then fitted to a table and trained by Adam with noise."""
+    """The stack untrained on standard normal data, then standardised, fitted and trained by Adam on a table."""
     yield State("untrained", stack(name, dim, dtype), torch.zeros(dim).double(), torch.eye(dim).double())
     x, context = table(512, dim)
-    trained = stack(name, dim, dtype).fit(x.to(dtype), context.to(dtype))
-    move(trained, x.to(dtype), context.to(dtype), steps)
+    trained = Chain(Standardize(dim, dtype=dtype), stack(name, dim, dtype)).fit(x.to(dtype), context.to(dtype))
+    move(trained, x.to(dtype), context.to(dtype), steps, lr=2e-3, noise=0)
     yield State("trained", trained, x.mean(0), torch.linalg.cholesky(x.T.cov()))
 
 

@@ -43,11 +43,13 @@ def unlike_loss(transform: Transform, x: Tensor, context: Tensor | None = None) 
     return (z.square() * torch.linspace(0.25, 1, z.shape[-1], dtype=z.dtype)).sum(-1) - ladj
 
 
-def move(transform: Transform, x: Tensor, context: Tensor, steps: int = 4) -> Transform:
+def move(
+    transform: Transform, x: Tensor, context: Tensor, steps: int = 4, *, lr: float = 0.02, noise: float = 0.02
+) -> Transform:
     """Move every parameter by a few steps of Adam on the likelihood, with noise, in place."""
     parameters = [p for p in transform.parameters() if p.requires_grad]
     if parameters:
-        adam = torch.optim.Adam(parameters, lr=0.02)
+        adam = torch.optim.Adam(parameters, lr=lr)
         g = torch.Generator().manual_seed(2)
         for _ in range(steps):
             adam.zero_grad()
@@ -55,7 +57,7 @@ def move(transform: Transform, x: Tensor, context: Tensor, steps: int = 4) -> Tr
             adam.step()
             with torch.no_grad():
                 for p in parameters:
-                    p += 0.02 * torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype)
+                    p += noise * torch.randn(p.shape, generator=g, dtype=torch.float64).to(p.dtype)
         transform.zero_grad(set_to_none=True)
     return transform
 

@@ -19,6 +19,7 @@ PROMISED = {
     *("haar", "pca", "ica"),
     *("MarginalSpline", "MarginalTable", "MixtureCDF", "MixtureFlow", "AffineCoupling", "SplineCoupling"),
     *("grow", "train", "rbig", "gaussianization_flow", "save", "load", "read_notes"),
+    *("haar_rotation", "hadamard_rotation", "ica_rotation", "pca_rotation", "whitening"),
     "__version__",
 }
 
