@@ -20,7 +20,7 @@ SPREAD = 3.0  # the means of a new flow lie between -3 and 3
 
 
 class MixtureFlow(Transform):
-    r"""The unnormalised mixture of normal CDFs, :math:`f(x) = \sum_i e^{w_i} (\Phi_{\mu_i, \exp \tau_i}(x) - \tfrac12)`.
+    r"""The unnormalised mixture-CDF map :math:`f(x) = \sum_i e^{w_i} (\Phi_{\mu_i, \exp \tau_i}(x) - \tfrac12)`.
 
     .. math:: \text{ladj} = \sum_d \log \sum_i e^{w_i - \tau_i} \varphi\big((x - \mu_i) / e^{\tau_i}\big)
 
