@@ -156,7 +156,7 @@ class Reader:
             case {"dict": dict(inner), **rest} if not rest:
                 return {k: self.value(v, depth + 1, k) for k, v in inner.items()}
             case {"tensor": numbers, "dtype": dtype, **rest} if not rest:
-                return torch.tensor(self.value(numbers, depth, "seed"), dtype=_dtype(dtype, any_kind=True))
+                return _tensor(self.value(numbers, depth, "seed"), _dtype(dtype, any_kind=True))
             case {"dtype": dtype, **rest} if not rest:
                 return _dtype(dtype)
             case {"float": str(digits), **rest} if not rest and digits in ("inf", "-inf"):
@@ -175,7 +175,9 @@ def build(recipe: object, names: Names, layout: Layout) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"), Budget(len(layout), elements):
             return Reader(names).module(recipe)
-    except (TypeError, RuntimeError, OverflowError, MemoryError) as error:
+    except ValueError:
+        raise
+    except Exception as error:
         raise ValueError(f"the recipe makes no module: {str(error)[:500]}") from error
 
 
@@ -236,6 +238,13 @@ def _scalar(value: Any, name: str) -> Any:
     if isinstance(value, int) and abs(value) > (2**64 if name == "seed" else LARGEST_INT):
         raise ValueError(f"the recipe claims {name[:60]} of {str(value)[:30]}; at most {LARGEST_INT} is read")
     return value
+
+
+def _tensor(numbers: Any, dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.tensor(numbers, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"the recipe holds a tensor that is none: {str(error)[:100]}") from error
 
 
 def _dtype(name: object, any_kind: bool = False) -> torch.dtype:

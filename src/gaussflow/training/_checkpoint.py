@@ -66,7 +66,7 @@ def write_checkpoint(
     whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     header = {"format": f"gaussflow {kind}", "version": str(FORMAT_VERSION), "meta": text}
     header["sha256"] = _digest(text, whole)
-    _write_whole(Path(path), to_bytes(whole, header))
+    _write_whole(Path(path), _in_order(to_bytes(whole, header)))
 
 
 def read_checkpoint(path: PathLike, kind: str = "checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -159,6 +159,14 @@ def _meta(path: PathLike, kind: str, header: Mapping[str, str]) -> dict[str, Any
     if not isinstance(meta, dict):
         raise ValueError(f"{path}: the JSON in its header is no object but {type(meta).__name__}.")
     return meta
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its header sorted: the library shuffles it, and equal models are equal files."""
+    size = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
