@@ -17,7 +17,8 @@ NEIGHBOURS = 4.0  # in the tails the bandwidth grows until it spans about so man
 
 def normal_scores(n: int) -> Tensor:
     r"""Where the n sorted rows stand on the normal axis, :math:`\Phi^{-1}((i - 3/8) / (n + 1/4))` (Blom 1958): (n,)."""
-    return torch.special.ndtri((torch.arange(1, n + 1, dtype=torch.float64) - 0.375) / (n + 0.25))
+    scores: Tensor = torch.special.ndtri((torch.arange(1, n + 1, dtype=torch.float64) - 0.375) / (n + 0.25))
+    return scores
 
 
 def spread_ties(x: Tensor) -> Tensor:
@@ -62,8 +63,8 @@ def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tup
 
     At each point :math:`u` the line :math:`a + b (u_i - u)` is fitted to the rows with weights
     :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`, the slope :math:`b`. As :math:`h \to \infty` the
-    result is linear in :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost
-    rows the last line goes on.
+    result is linear in :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the
+    outermost rows the last line goes on.
 
     Parameters
     ----------

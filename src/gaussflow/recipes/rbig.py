@@ -39,8 +39,8 @@ def pca_rotation(dim: int, generator: torch.Generator) -> Transform:
 
 
 def ica_rotation(dim: int, generator: torch.Generator) -> Transform:
-    """A rotation to the independent axes of what is left: finds non-Gaussian directions; on few rows invents some."""
-    return Rotation(dim, ica)
+    """Whitening, then a rotation to the independent axes: finds non-Gaussian directions, and on few rows invents some."""
+    return Chain(Whiten(dim), Rotation(dim, ica))
 
 
 def whitening(dim: int, generator: torch.Generator) -> Transform:
