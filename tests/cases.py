@@ -60,7 +60,6 @@ CASES: dict[str, Callable[..., Transform]] = {
     "MixtureCDF": lambda dim=D: MixtureCDF(dim),
     "MixtureCDF of 3 logistic": lambda dim=D: MixtureCDF(dim, 3, kernel=logistic_kernel),
     "MixtureFlow": lambda dim=D: MixtureFlow(dim),
-    "MixtureCDF of logistic components": lambda dim=D: MixtureCDF(dim, 4, logistic_kernel),
     "Permutation": lambda dim=D: Permutation([*range(2, dim), 1, 0]),
     "Rotation": lambda dim=D: Rotation(dim),
     "Rotation of haar axes": lambda dim=D: Rotation(dim, haar(dim)),
