@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaussflow._check import check_tensor
 
-RADIX = 32  # side of the dense factors: large enough for a matrix product to be fast, small enough to be cheap
+RADIX_BITS = 6  # dense factors of side up to 64: large enough for a matrix product to be fast, small enough to be cheap
 
 
 def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
@@ -19,8 +19,8 @@ def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
     is; nothing is padded, and every coordinate is mixed. Zero-padding to the next power of two would not stay within
     :math:`R^D`, and blocks cut by the binary digits of D would leave a block of one coordinate unmixed at odd D.
 
-    :math:`H_{ab} = H_a \otimes H_b`, so :math:`H_p` is applied as dense factors of side at most 32, one after the
-    other: :math:`\log_{32} D` passes over the data instead of the :math:`\log_2 D` of butterflies, at O(D log D).
+    :math:`H_{ab} = H_a \otimes H_b`, so :math:`H_p` is applied as dense factors of side at most 64, one after the
+    other: :math:`\log_{64} D` passes over the data instead of the :math:`\log_2 D` of butterflies, at O(D log D).
 
     Parameters
     ----------
@@ -55,13 +55,17 @@ def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
 
 def _sylvester(x: Tensor) -> Tensor:
     """The orthonormal transform of a last axis whose length is a power of two, one Kronecker factor after the other."""
-    shape, size = x.shape, x.shape[-1]
-    inner, scale = 1, size**-0.5  # the whole scale at the first factor: sums never outgrow the input
-    while inner < size:
-        radix = min(RADIX, size // inner)
+    shape, bits = x.shape, x.shape[-1].bit_length() - 1
+    inner, scale = 1, shape[-1] ** -0.5  # the whole scale at the first factor: sums never outgrow the input
+    for count in range(-(-bits // RADIX_BITS), 0, -1):
+        radix = 1 << -(-bits // count)  # factors of nearly equal side: thin ones are slow
+        bits -= radix.bit_length() - 1
         factor = _dense(radix, x) * scale
-        # The innermost factor as one tall product, which is faster than many small ones.
-        x = x.reshape(-1, radix) @ factor if inner == 1 else torch.matmul(factor, x.reshape(-1, radix, inner))
+        if inner == 1:  # one tall product
+            x = x.reshape(-1, radix) @ factor
+        else:  # a batch of small ones, said outright: `matmul` would transpose and copy to make one product of it
+            x = x.reshape(-1, radix, inner)
+            x = torch.bmm(factor.expand(len(x), radix, radix), x)
         inner, scale = inner * radix, 1.0
     return x.reshape(shape)
 

@@ -15,7 +15,7 @@ from gaussflow.transforms.base import Transform
 
 
 class Orthogonal(Transform, ABC):
-    r"""A transform that holds an orthogonal matrix :math:`Q = \operatorname{cayley}(A - A^\top)\, B`.
+    r"""A transform that holds an orthogonal matrix :math:`Q = B \operatorname{cayley}(A - A^\top)`.
 
     A fit writes the buffer B and sets the parameter A to zero; gradients and weight decay move A alone, and Q is
     orthogonal for every A. Q is computed anew at each call: a stored Q would be stale after a step.

@@ -102,7 +102,7 @@ class Whiten(Orthogonal):
     Notes
     -----
     Shapes: ``x (..., D)``, ``z (..., D)``, ``ladj (...)``; ``loc (D,)``, ``log_scale (D,)``, ``log_length (D,)``;
-    ``base (D, D)``, ``A (D, D)`` with :math:`Q = \operatorname{cayley}(A - A^\top)\, B` as in `Rotation`. The identity
+    ``base (D, D)``, ``A (D, D)`` with :math:`Q = B \operatorname{cayley}(A - A^\top)` as in `Rotation`. The identity
     at birth; trainable to any affine map.
 
     Examples

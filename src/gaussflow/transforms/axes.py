@@ -150,7 +150,7 @@ def _climbed(turn: Tensor, contrast: Callable[[Tensor], Contrast], iterations: i
     for _ in range(iterations):
         there, tried = here, turn
         while there.value <= here.value and size > 1e-3:
-            tried = cayley(size * here.step(), turn)
+            tried = cayley(size * here.step()) @ turn
             there = contrast(tried)
             size /= 2
         gain = there.value - here.value

@@ -14,7 +14,7 @@ from gaussflow.transforms.base import Transform
 
 
 class HadamardRotation(Transform):
-    r"""Random rotation :math:`z = \prod_r (W P_r S_r)\, x` at O(D log D) a row, :math:`\log|\det| = 0`.
+    r"""Random rotation :math:`z = \prod_r (W S_r P_r)\, x` at O(D log D) a row, :math:`\log|\det| = 0`.
 
     :math:`S_r` are random signs, :math:`P_r` random permutations, and :math:`W` is the orthonormal Walsh-Hadamard
     transform, for a D that is not a power of two as two overlapping blocks (see `gaussflow.ops.walsh_hadamard`). Three
@@ -70,7 +70,7 @@ class HadamardRotation(Transform):
         self._door(x, context)
         ladj = x.new_zeros(x.shape[:-1])
         for signs, order in zip(self.signs, self.order, strict=True):
-            x = walsh_hadamard((x * signs).index_select(-1, order))
+            x = walsh_hadamard(x.index_select(-1, order) * signs)
         return x, ladj
 
     @override
@@ -78,7 +78,7 @@ class HadamardRotation(Transform):
         self._door(z, context, "z")
         ladj = z.new_zeros(z.shape[:-1])
         for signs, order in zip(self.signs.flip(0), self.order.flip(0), strict=True):
-            z = walsh_hadamard(z, inverse=True).index_select(-1, order.argsort()) * signs
+            z = (walsh_hadamard(z, inverse=True) * signs).index_select(-1, order.argsort())
         return z, ladj
 
     @override

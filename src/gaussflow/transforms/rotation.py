@@ -17,14 +17,12 @@ Axes: TypeAlias = Tensor | Callable[[Rows], Tensor]
 
 
 class Rotation(Orthogonal):
-    r"""Rotation :math:`z = Q x` with :math:`Q = \operatorname{cayley}(A - A^\top)\, B`, :math:`\log|\det Q| = 0`.
+    r"""Rotation :math:`z = Q x` with :math:`Q = B \operatorname{cayley}(A - A^\top)`, :math:`\log|\det Q| = 0`.
 
     B is a buffer that the axes give; A is a parameter, zero at birth and after a fit. Q is orthogonal at every moment
     of fitting and training; every matrix of :math:`O(D)` with the determinant of B is in reach, those where
-    :math:`Q B^\top` has an eigenvalue of -1 in the limit. The inverse is :math:`Q^\top`.
-
-    The trainable factor stands on the side of the latent, where it costs one solve and no product (see
-    `gaussflow.ops.cayley`). In float32 the entries of :math:`Q Q^\top - I` are about 1e-6 at D = 512.
+    :math:`B^\top Q` has an eigenvalue of -1 in the limit. The inverse is :math:`Q^\top`. Q costs one solve, no product
+    (see `gaussflow.ops.cayley`). In float32 the entries of :math:`Q Q^\top - I` are about 1e-6 at D = 512.
 
     Parameters
     ----------
