@@ -1,10 +1,9 @@
 """Round trips far from the data, and torch's own tools: ``python -m benchmarks.robustness``.
 
-Three tables, each for this package and, where they are installed, for others:
+Two tables, each for this package and, where they are installed, for others:
 
 - ``couplings``: stacks of 16 one-sided coupling layers in float32, at the packages' random initialisation and after
   some hundred steps of maximum likelihood on correlated non-Gaussian data;
-- ``transforms``: stacks of 8 of each transform of this package, born and fitted in closed form;
 - ``tools``: whether one layer compiles whole, exports, takes vmap and gradients of single rows, pickles, reloads
   strictly, and takes the shapes (D,), (2, 3, D) and (0, D).
 
@@ -111,21 +110,6 @@ def couplings(options: argparse.Namespace) -> Iterator[Row]:
             held_out = _or_nan(lambda stack=stack, dim=dim: nats(stack, data(2_000, dim, 2)).item())
             row |= {"loss": held_out, "seconds": time.process_time() - start}
             yield from _measured(stack, dim, options, row)
-
-
-def transforms(options: argparse.Namespace) -> Iterator[Row]:
-    """A row for each transform of this package, dimension, state and distance."""
-    for name, layer in ours().items():
-        for dim in options.dims:
-            torch.manual_seed(options.seed)
-            parts = [layer(dim, i) for i in range(8)]
-            yield from _measured(Stack(parts), dim, options, {"transform": name, "state": "born"})
-            x = data(2_000, dim, 1)
-            for part in parts:
-                part.fit(x)
-                with torch.no_grad():
-                    x = part(x)[0]
-            yield from _measured(Stack(parts), dim, options, {"transform": name, "state": "fitted"})
 
 
 def _measured(stack: nn.Module, dim: int, options: argparse.Namespace, row: Row) -> Iterator[Row]:
@@ -248,7 +232,7 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-TABLES = {"couplings": couplings, "transforms": transforms, "tools": tools}
+TABLES = {"couplings": couplings, "tools": tools}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
