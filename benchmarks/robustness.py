@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import pickle
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,8 @@ def couplings(options: argparse.Namespace) -> Iterator[Row]:
             torch.manual_seed(options.seed)
             stack = Stack([layer(dim, i) for i in range(options.layers)])
             yield from _measured(stack, dim, options, {"kind": kind, "package": package, "state": "untrained"})
+            if not options.steps:
+                continue
             start = time.process_time()
             row: Row = {"kind": kind, "package": package, "state": f"{options.steps} steps"}
             try:
@@ -139,7 +143,8 @@ def _verdict(check: Callable[..., None], build: Callable[[int, int], nn.Module],
         if hasattr(each, "fit"):
             each.fit(data(200, dim, 1 if each is layer else 2))
     try:
-        check(layer, fresh, data(8, dim, 3))
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # exporters print what they choke on
+            check(layer, fresh, data(8, dim, 3))
     except Exception as error:
         return type(error).__name__
     return "yes"
@@ -265,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--packages", nargs="+", default=packages, choices=packages)
     parser.add_argument("--dims", nargs="+", type=int, default=[64, 256])
     parser.add_argument("--layers", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=200, help="steps of training")
+    parser.add_argument("--steps", type=int, default=200, help="steps of training; 0 for none")
     parser.add_argument("--points", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
