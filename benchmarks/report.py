@@ -61,4 +61,7 @@ def _cell(rows: list[Row], value: str) -> str:
         return "failed"
     number = mean(r["finite_nats"] if value == "nats" else r.get(value, float("nan")) for r in fine)
     lost = mean(r["nonfinite"] for r in fine)
-    return f"{number:.3f} ({mean(r['seconds'] for r in fine):.1f} s)" + (f", {lost:.2%} not finite" if lost else "")
+    digits = 5 if value == "excess" else 3
+    return f"{number:.{digits}f} ({mean(r['seconds'] for r in fine):.1f} s)" + (
+        f", {lost:.2%} not finite" if lost else ""
+    )
