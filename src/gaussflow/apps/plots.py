@@ -23,13 +23,21 @@ def new_figure(width: float, height: float) -> Any:
 def draw_pairs(
     axes: Sequence[Any], data: Tensor, samples: Tensor, pairs: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> None:
-    """Data (N, D) and samples (M, D) over each other, one panel for each pair of columns."""
+    """Data (N, D) and samples (M, D) over each other, one panel for each pair of columns.
+
+    A panel reaches a quarter of its width beyond the data; how many samples fall outside is written in it.
+    """
+    low, high = data.amin(0), data.amax(0)
+    low, high = low - (high - low) / 4, high + (high - low) / 4
     for axis, (i, j) in zip(axes, pairs, strict=True):
         axis.scatter(data[:, i], data[:, j], s=9, color=DATA, linewidths=0, label=f"{len(data)} rows of data")
         axis.scatter(
             samples[:, i], samples[:, j], s=5, color=SAMPLES, alpha=0.6, linewidths=0, label=f"{len(samples)} samples"
         )
-        axis.set(xlabel=names[i], ylabel=names[j])
+        ends = [(low[k].item(), high[k].item()) for k in (i, j)]
+        axis.set(xlabel=names[i], ylabel=names[j], xlim=ends[0], ylim=ends[1])
+        outside = ((samples < low) | (samples > high))[:, [i, j]].any(1).sum().item()
+        axis.text(0.98, 0.02, f"{outside} samples outside", transform=axis.transAxes, ha="right", fontsize="small")
     axes[0].legend(loc="upper left", markerscale=2.5, frameon=False)
 
 
