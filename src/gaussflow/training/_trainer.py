@@ -138,7 +138,8 @@ class Trainer:
             group["lr"] = lr * FALL**self.falls
 
     def _record(self, train: float | None, norm: float | None, skipped: int, seconds: float, score: float) -> None:
-        record = {"epoch": self.epoch, "train": train, "valid": score, "lr": self.lr, "norm": norm}
+        left = None if train is None else -train  # nats per row left, so that lower is better, as it is in `grow`
+        record = {"epoch": self.epoch, "train": left, "valid": -score, "lr": self.lr, "norm": norm}
         self.history.append(record | {"skipped": skipped, "seconds": round(seconds, 3)})
 
     def restore_best(self) -> None:

@@ -76,8 +76,8 @@ def train(
     Returns
     -------
     history
-        One record for the start and one for each epoch: epoch, train and valid (means, nats per row), lr, norm (mean
-        norm of the gradient), skipped (batches left out since their value or gradient was not finite), seconds.
+        One record for the start and one for each epoch: epoch, train and valid (minus the mean: the nats per row
+        left, lower is better), lr, norm (mean norm of the gradient), skipped (batches left out since their value or gradient was not finite), seconds.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def train(
     >>> x = torch.randn(500, 3) @ torch.randn(3, 3)
     >>> flow = Flow(Chain(HouseholderRotation(3, 3), Standardize(3)))
     >>> history = train(flow, x, epochs=5, progress=False)
-    >>> len(history), history[-1]["epoch"], bool(history[-1]["valid"] > history[0]["valid"])
+    >>> len(history), history[-1]["epoch"], bool(history[-1]["valid"] < history[0]["valid"])
     (6, 5, True)
     """
     check_int("train", "epochs", epochs, 0)
@@ -127,7 +127,7 @@ def _run(trainer: Trainer, epochs: int, progress: bool, checkpoint: PathLike | N
                 trainer.run_epoch()
                 trainer.write(checkpoint, last=trainer.finished or trainer.epoch >= epochs)
                 bar.update()
-                bar.set_postfix_str(f"held out {trainer.best_score:.4f} nats, lr {trainer.lr:.1e}")
+                bar.set_postfix_str(f"held out {-trainer.best_score:.4f} nats, lr {trainer.lr:.1e}")
     finally:
         trainer.restore_best()
 
