@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gaussflow.ops._finite import saturate
 
-LOOP_KNOTS = 64  # up to here comparing with one knot after the other is faster than a binary search
+LOOP_KNOTS = 40  # up to here comparing with one knot after the other is faster than a binary search
 
 
 def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,8 @@ def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
     x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
-    xi = (torch.clamp(x, xs[0], xs[-1]) - x0) / _floored(x1 - x0)
-    w, h = _floored(x1 - x0), _floored(z1 - z0)
+    w, h = _side(x1 - x0), _side(z1 - z0)
+    xi = (torch.clamp(x, xs[0], xs[-1]) - x0) / w
     value, log_slope = _rational_quadratic(xi, h / w, d0, d1)
     below, above = torch.relu(xs[0] - x), torch.relu(x - xs[-1])
     z = z0 + h * value + (above * slopes[-1] - below * slopes[0])
@@ -67,7 +67,7 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
         Points and :math:`\log dx/dz` (that of this direction), each (...).
     """
     x0, x1, z0, z1, d0, d1 = _bin(bin_index(z, zs), xs, zs, slopes)
-    w, h = _floored(x1 - x0), _floored(z1 - z0)
+    w, h = _side(x1 - x0), _side(z1 - z0)
     eta = (torch.clamp(z, zs[0], zs[-1]) - z0) / h
     xi = stable_quadratic_root(eta, h / w, d0, d1)
     _, log_slope = _rational_quadratic(xi, h / w, d0, d1)
@@ -82,14 +82,22 @@ def bin_index(x: Tensor, knots: Tensor) -> Tensor:
     ``x`` is (...), ``knots`` (K, ...) ascending on the leading axis. A NaN falls into the first bin.
     """
     inner = knots[1:-1]
-    if len(inner) > LOOP_KNOTS and inner.dim() == 2:
-        columns = x.detach().reshape(-1, x.shape[-1]).T.contiguous()
-        found = torch.searchsorted(inner.detach().T.contiguous(), columns, right=True)
-        return torch.where(x.isnan(), 0, found.T.reshape(x.shape))
-    index = (x >= knots[0]).to(torch.int16) * 0
+    if len(inner) > LOOP_KNOTS:
+        return _binary_search(x, inner)
+    index = (x >= knots[0]).to(torch.int8) * 0
     for knot in inner.unbind(0):
         index = index + (x >= knot)
     return index.long()
+
+
+def _binary_search(x: Tensor, inner: Tensor) -> Tensor:
+    """How many of ``inner`` (K, ...) are at most x (...): plain operations, since searchsorted warns in vmap."""
+    found = (x >= inner[0]).long() * 0
+    for power in reversed(range(len(inner).bit_length())):
+        ahead = found + 2**power
+        reached = (ahead <= len(inner)) & (x >= take(inner, (ahead - 1).clamp(max=len(inner) - 1)))
+        found = torch.where(reached, ahead, found)
+    return found
 
 
 def stable_quadratic_root(eta: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
@@ -150,3 +158,8 @@ def take(table: Tensor, index: Tensor) -> Tensor:
 def _floored(x: Tensor) -> Tensor:
     """At least the smallest normal number: a divisor, or an argument of the square root."""
     return x.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _side(x: Tensor) -> Tensor:
+    """The side of a bin, at least the fourth root of the smallest normal number, so that no secant overflows."""
+    return x.clamp(min=torch.finfo(x.dtype).tiny ** 0.25)
