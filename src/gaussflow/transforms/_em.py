@@ -35,14 +35,15 @@ def fit_mixture(rows: Rows, components: int, kernel: Kernel) -> tuple[Tensor, Te
     around = torch.cat([level - 0.5 / components, level + 0.5 / components]).clamp(0, 1)
     low, high = ((_quantile(sample, around) - loc) / scale).chunk(2)
     prior = ((high - low) / 2).clamp(min=max(NARROWEST, 0.5 / components))
-    state = torch.full_like(means, 1 / components), means, prior
+    state: tuple[Tensor, ...] = (torch.full_like(means, 1 / components), means, prior)
     small = as_rows(sample)
     for _ in range(STEPS):
         state = _step(small, loc, scale, state, prior, kernel)
     if rows.n > SAMPLE:
         for _ in range(LAST_STEPS):
             state = _step(rows, loc, scale, state, prior, kernel)
-    return loc, scale, *state
+    weights, means, scales = state
+    return loc, scale, weights, means, scales
 
 
 def robust_units(x: Tensor) -> tuple[Tensor, Tensor]:
