@@ -107,3 +107,21 @@ def test_ica_never_climbs_down():
     x = x / x.std(0, correction=0)
     values = [contrast(ica(x, iterations=i)) for i in (1, 2, 4, 8, 30)]
     assert all(b >= a - 1e-9 for a, b in pairwise(values))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ica_needs_few_steps(seed):
+    s = sources(2000, 16, seed)
+    q = haar(16, torch.Generator().manual_seed(seed), F64)
+    assert amari(ica(s @ q.T, iterations=12) @ q) < 0.04
+
+
+def test_ica_halves_a_step_that_overshoots():
+    reached = 0.0
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(40, 16, generator=generator, dtype=F64) / torch.randn(40, 1, generator=generator, dtype=F64)
+        x = (x - x.mean(0)) @ pca(x).T
+        y = x / x.std(0, correction=0) @ ica(x / x.std(0, correction=0)).T
+        reached += float((y.cosh().log().mean(0) - 0.37456720749143807).square().sum())
+    assert reached > 1.15  # 1.29; a climb that ends at the first step without gain reaches 0.91

@@ -78,3 +78,9 @@ def test_a_generator_fixes_it_and_its_doors_say_what_they_want():
     assert list(a.parameters()) == []
     with pytest.raises(ValueError, match="rounds of at least 1"):
         HadamardRotation(6, 0)
+
+
+def test_signs_keep_structured_rows_from_piling_up():
+    rows = torch.cat([torch.ones(1, 64, dtype=F64), dense(64)[:4]]) / 8
+    z = HadamardRotation(64, 1, dtype=F64)(rows)[0]
+    assert float((z.abs().amax(1) / z.norm(dim=1)).max()) < 0.7  # without signs a constant row becomes one coordinate
