@@ -171,8 +171,8 @@ def check_orthogonal(owner: str, q: Tensor, dim: int) -> Tensor:
         raise ValueError(f"{owner} wants axes of shape ({dim}, {dim}); got {tuple(q.shape)}.")
     eye = torch.eye(dim, dtype=torch.float64, device=q.device)
     error = float((q.double() @ q.double().mT - eye).abs().amax())
-    # 1000 eps: what a factorisation in this dtype leaves, with room; two Newton-Schulz steps then bring it to rounding.
-    if not error <= 1000 * torch.finfo(q.dtype).eps:
+    # Half the digits: more than any factorisation loses, and a Newton-Schulz step doubles the digits that are right.
+    if not error <= torch.finfo(q.dtype).eps ** 0.5:
         raise ValueError(
             f"{owner} wants orthogonal axes; got rows whose inner products are off by {error:.1e}. "
             "Orthogonalise them first, with torch.linalg.qr in their own dtype."
