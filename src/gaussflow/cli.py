@@ -25,7 +25,7 @@ from gaussflow.recipes.io import load, read_notes, save
 from gaussflow.recipes.rbig import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, rbig, whitening
 
 FORMAT = "gaussflow table model"
-CHUNK = 4096  # rows scored at a time
+CHUNK = 4096  # rows scored or written at a time
 ROTATIONS = {
     "haar": haar_rotation,
     "hadamard": hadamard_rotation,
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
+        torch.set_num_threads(_positive("--threads", getattr(args, "threads", 1)))
         args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -103,11 +104,10 @@ def sample(args: argparse.Namespace) -> None:
     """`gaussflow sample`: new rows from a model."""
     flow, notes = _model(args.model)
     _may_write(args.out, args.force, args.model)
-    if args.rows < 1:
-        raise ValueError(f"-n wants a number of rows of at least 1; got {args.rows}.")
+    _positive("-n", args.rows)
     generator = torch.Generator().manual_seed(args.seed) if args.seed is not None else None
     rows = flow.sample(args.rows, generator=generator)
-    write_table(args.out, notes["columns"], rows.tolist())
+    write_table(args.out, notes["columns"], (row for part in rows.split(CHUNK) for row in part.tolist()))
     print(f"wrote {args.rows} rows to {args.out}")
 
 
@@ -115,7 +115,7 @@ def demo(args: argparse.Namespace) -> None:
     """`gaussflow demo`: real tables, held-out scores beside two baselines, and a picture."""
     from gaussflow.apps.demo import run
 
-    run(Path(args.out), seed=args.seed, progress=not args.quiet)
+    run(Path(args.out), seed=args.seed, threads=args.threads, progress=not args.quiet)
 
 
 @torch.no_grad()
@@ -172,6 +172,12 @@ def _about(path: str) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from error
 
 
+def _positive(option: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{option} wants a number of at least 1; got {value}.")
+    return value
+
+
 def _say(message: str, code: int = 0) -> int:
     print(f"gaussflow: {message}", file=sys.stderr)
     return code
@@ -195,11 +201,13 @@ def _parser() -> argparse.ArgumentParser:
     word.add_argument("--max-blocks", type=int, default=200, metavar="L", help="at most this many blocks [200]")
     word.add_argument("--seed", type=int, default=0, help="seed of the split and of the rotations [0]")
     word.add_argument("--quiet", action="store_true", help="no progress bar")
+    _threads(word)
     _table_options(word)
 
     word = _word(words, "score", score, "mean log-density of a table in nats per row, in the units of its columns")
     word.add_argument("model", help="what `gaussflow fit` saved")
     word.add_argument("table", help="table with the columns of the model, in any order")
+    _threads(word)
     word.add_argument("--out", metavar="SCORES", help="file for the log-density of each row; empty for a row left out")
     _table_options(word)
 
@@ -216,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     word.add_argument("--seed", type=int, default=0, help="seed of the fits and of the samples [0]")
     word.add_argument("--quiet", action="store_true", help="no progress bar")
+    _threads(word)
     return parser
 
 
@@ -225,6 +234,10 @@ def _word(
     word = words.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
     word.set_defaults(run=run)
     return word
+
+
+def _threads(word: argparse.ArgumentParser) -> None:
+    word.add_argument("--threads", type=int, default=1, metavar="N", help="threads; large tables gain by more [1]")
 
 
 def _table_options(word: argparse.ArgumentParser) -> None:

@@ -92,7 +92,7 @@ class Result:
     levels: dict[str, float]
 
 
-def run(folder: Path, *, seed: int = 0, progress: bool = True) -> list[Result]:
+def run(folder: Path, *, seed: int = 0, threads: int = 1, progress: bool = True) -> list[Result]:
     """Run the demo: print the scores and save the picture ``demo.png`` in ``folder``, which is made if need be.
 
     Parameters
@@ -101,6 +101,8 @@ def run(folder: Path, *, seed: int = 0, progress: bool = True) -> list[Result]:
         Where the picture goes; one of an earlier run is replaced.
     seed
         Seed of the fits, of the mixture and of the samples; the split is always the same.
+    threads
+        Threads of the baselines; those of the flow are torch's own setting.
     progress
         Whether to show progress bars.
 
@@ -116,9 +118,9 @@ def run(folder: Path, *, seed: int = 0, progress: bool = True) -> list[Result]:
     results = []
     for title, load in (("breast cancer", data.load_breast_cancer), ("digits", data.load_digits)):
         bunch = load()
-        results.append(
-            compare(title, torch.from_numpy(bunch.data), tuple(map(str, bunch.feature_names)), seed, progress)
-        )
+        x, names = torch.from_numpy(bunch.data), tuple(map(str, bunch.feature_names))
+        with need("threadpoolctl", "the demo").threadpool_limits(threads):
+            results.append(compare(title, x, names, seed, progress))
     print("\nHeld-out rows that no fit has seen; columns in units of their standard deviation; lower is better.\n")
     print(tabulate([line for result in results for line in result.lines], HEAD, disable_numparse=True, colalign=ALIGN))
     print("\n" + "\n".join(result.remark for result in results))
