@@ -43,7 +43,7 @@ BAD = {
     "bad delimiter": ("a,b\n1,2\n", {"delimiter": "::"}, ["one character"]),
     "delimiter is the decimal sign": ("a,b\n1,2\n", {"decimal": ","}, ["other than the decimal sign"]),
     "duplicate headers": ("a,b,a\n1,2,3\n", {}, ["'a' more than once", "columns 1, 3", "rename"]),
-    "no header": ("1,2\n3,4\n", {}, ["first line, 1, 2, holds numbers", "--no-header"]),
+    "no header": ("1,3\n3,4\n", {}, ["first line, 1, 3, holds numbers", "--no-header"]),
     "nameless column": (",a\n0,1\n1,2\n", {}, ["column 1 has no name", "--drop ''"]),
     "cells too many": ("a,b\n1,2\n1,2,3\n", {}, ["line 3 has 3 cells where the first line has 2"]),
     "cells too few": ("a,b\n1,2\n1\n", {}, ["line 3 has 1 cells"]),
@@ -110,6 +110,15 @@ def test_one_column_may_have_a_space_in_its_name(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("body mass\n1\n2\n")
     assert read_table(path).names == ("body mass",)
+
+
+@pytest.mark.parametrize("header", ["0,1,2", "1,2,3"])
+def test_numbered_columns_are_names(header, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(f"{header}\n5,6,7\n")
+    table = read_table(path)
+    assert list(table.names) == header.split(",")
+    assert table.values.tolist() == [[5.0, 6.0, 7.0]]
 
 
 def test_without_header_the_first_line_counts(tmp_path):

@@ -117,6 +117,9 @@ def header_names(first: list[str], header: bool) -> list[str]:
     names = [cell.strip() for cell in first]
     if not header:
         return [f"column{i + 1}" for i in range(len(names))]
+    numbered = [[str(i + start) for i in range(len(names))] for start in (0, 1)]  # as data frames without names write
+    if len(names) > 1 and names in numbered:
+        return names
     if all(is_number(name.replace(",", ".")) for name in names):
         raise ValueError(
             f"the first line, {', '.join(names)[:60]}, holds numbers where names are wanted; "
