@@ -4,12 +4,13 @@ import copy
 import io
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
 from cases import make
-from gaussflow import Transform
+from gaussflow import Flow, Transform, load, save
 from states import (
     F32,
     F64,
@@ -141,6 +142,16 @@ def test_copies_and_pickles_are_the_same(name: str, state: str) -> None:
         same(f, other)
         for mine, its in zip(f._numbers(), other._numbers(), strict=True):
             assert mine.data_ptr() != its.data_ptr()
+
+
+@every_case
+@every_state
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_a_file_gives_the_same_numbers(name: str, state: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    f, (x, context) = in_state(name, state, dtype), points(dtype=dtype)
+    save(Flow(f), tmp_path / "flow")
+    again = load(tmp_path / "flow")
+    torch.testing.assert_close(again(x, context), Flow(f)(x, context), atol=0, rtol=0)
 
 
 @every_case
