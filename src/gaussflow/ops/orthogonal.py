@@ -95,8 +95,8 @@ def cayley(skew: Tensor, base: Tensor | None = None) -> Tensor:
     eye = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device)
     base = eye if base is None else base
     # The unchecked solve: looking at the error code would copy to the host, and there is no error to see.
-    solved: Tensor = torch.linalg.solve_ex(eye - skew / 2, base, left=False)[0]
-    return 2 * solved - base
+    solved: Tensor = torch.linalg.solve_ex(torch.add(eye, skew, alpha=-0.5), base, left=False)[0]
+    return torch.lerp(base, solved, 2.0)  # 2 X - B in one pass
 
 
 def householder(x: Tensor, vectors: Tensor, inverse: bool = False) -> Tensor:
