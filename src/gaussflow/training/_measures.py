@@ -60,10 +60,11 @@ def dependence(rows: Rows) -> Dependence:
     r"""The dependence :math:`\mathcal D` that pairs of coordinates show in their first two Hermite polynomials, nats.
 
     .. math:: \mathcal D \approx -\tfrac12 \log\det R
-        + \tfrac12 \sum_{i < j} \sum_{(a, b) \ne (1, 1)} E[h_a(z_i)\,h_b(z_j)]^2, \qquad a, b \in \{1, 2\},
+        + \tfrac12 \sum_{i < j} \sum_{(a, b) \ne (1, 1)} \bigl(E[h_a(z_i)\,h_b(z_j)] - \delta_{a b} R_{i j}^2\bigr)^2,
+        \qquad a, b \in \{1, 2\},
 
-    with R the correlation matrix: exact for normal latents, and to second order for latents that are nearly so. What
-    chance alone would give is taken off, and the error is that of a jackknife over groups of rows. Dependence among
+    with R the correlation matrix, whose normal law has :math:`E[h_2 h_2] = R_{i j}^2`: exact for normal
+    latents, and to second order for latents that are nearly so. What chance alone would give is taken off, and the error is that of a jackknife over groups of rows. Dependence among
     three or more coordinates, and finer dependence of pairs, is not seen: it is a floor, not the whole.
     """
     z = rows.sample(MEASURE_ROWS)[0].double()
@@ -90,8 +91,9 @@ def _pairwise(moments: Tensor) -> float:
     """The estimate from the moments E[h h^T] (2D, 2D), first polynomials first."""
     dim = len(moments) // 2
     r = moments[:dim, :dim].clone()
+    squares = moments[dim:, dim:] - r.square()  # a normal law of correlation r has r² there already
     r.diagonal().fill_(1.0)
-    across = torch.triu(moments[:dim, dim:], 1), torch.tril(moments[:dim, dim:], -1), torch.triu(moments[dim:, dim:], 1)
+    across = torch.triu(moments[:dim, dim:], 1), torch.tril(moments[:dim, dim:], -1), torch.triu(squares, 1)
     eigenvalues = torch.linalg.eigvalsh(r).clamp(min=1e-12)
     return float(-0.5 * eigenvalues.log().sum() + 0.5 * sum(a.square().sum() for a in across))
 
