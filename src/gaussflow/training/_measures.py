@@ -63,9 +63,10 @@ def dependence(rows: Rows) -> Dependence:
         + \tfrac12 \sum_{i < j} \sum_{(a, b) \ne (1, 1)} \bigl(E[h_a(z_i)\,h_b(z_j)] - \delta_{a b} R_{i j}^2\bigr)^2,
         \qquad a, b \in \{1, 2\},
 
-    with R the correlation matrix, whose normal law has :math:`E[h_2 h_2] = R_{i j}^2`: exact for normal
-    latents, and to second order for latents that are nearly so. What chance alone would give is taken off, and the error is that of a jackknife over groups of rows. Dependence among
-    three or more coordinates, and finer dependence of pairs, is not seen: it is a floor, not the whole.
+    with R the correlation matrix, whose normal law has :math:`E[h_2 h_2] = R_{i j}^2`: exact for normal latents, and to
+    second order for latents that are nearly so. What chance alone would give is taken off, and the error is that of a
+    jackknife over groups of rows. Dependence among three or more coordinates, and finer dependence of pairs, is not
+    seen: it is a floor, not the whole.
     """
     z = rows.sample(MEASURE_ROWS)[0].double()
     n = len(z)
