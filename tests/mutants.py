@@ -1,0 +1,149 @@
+"""Planted bugs, and whether the tests catch them: ``python tests/mutants.py [part of a name ...]``.
+
+Each bug is planted in a copy of the tree, and the tests that ought to catch it run there; a bug that no test catches
+is a test that is missing. Exits with 1 on a miss, or when the text a bug replaces is no longer there.
+"""
+# ruff: noqa: E501 (a table: one line a bug)
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Mutant(NamedTuple):
+    """A bug: in a file of the source, old text (once) becomes new text; and pytest's arguments."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+def contract(keyword: str, file: str = "test_contract.py") -> str:
+    """The contract tests that hold this keyword."""
+    return f"tests/{file} -k '{keyword}'"
+
+
+MUTANTS = [
+    # rows
+    Mutant("rows/base.py", "f(x.double(), None if c is None else c.double())", "f(x, c)", "tests/test_rows.py"),
+    Mutant("rows/base.py", "return -ends[0], ends[1]", "return ends[0], ends[1]", "tests/test_rows.py"),
+    Mutant("rows/base.py", "np.sort(chosen) - self._offset()", "np.sort(chosen)", "tests/test_ranks.py"),
+    Mutant("rows/base.py", "default_rng(seed)", "default_rng(0)", "tests/test_rows.py"),
+    Mutant("rows/base.py", "(x - mean).T @ (x - mean),))[0] / self.n", "x.T @ x,))[0] / self.n", "tests/test_rows.py"),
+    Mutant("rows/ranks.py", "sum(counts[: dist.get_rank()])", "0", "tests/test_ranks.py"),
+    Mutant("rows/ranks.py", "dist.all_reduce(total, dist.ReduceOp.MAX)", "pass", "tests/test_ranks.py"),
+    Mutant("rows/_chunk.py", "np.uint64(seed + 1) *", "np.uint64(1) *", "tests/test_rows.py"),
+    Mutant("rows/_chunk.py", "not bool(torch.isfinite(x).all())", "False", "tests/test_rows.py"),
+    Mutant("rows/_chunks.py", "            start = offset\n", "            start = 0\n", "tests/test_ranks.py"),
+    Mutant("rows/_chunks.py", "super(ChunkRows, self._but(_transforms=()))", "super()", "tests/test_rows.py"),
+    Mutant("rows/_chunks.py", "if count != self.n:", "if False:", "tests/test_rows.py"),
+    Mutant("rows/_chunks.py", "or size > KEEP_BYTES", "or True", "tests/test_rows.py"),
+    # transforms: the frame
+    Mutant("transforms/base.py", "for part in reversed(list(self)):", "for part in self:", contract("round_trip")),
+    Mutant("transforms/base.py", "                rows = rows.through(part)\n", "                pass\n", "tests/test_chain.py"),
+    Mutant("transforms/base.py", "return all(part.smooth for part in self)", "return True", "tests/test_chain.py"),
+    Mutant("transforms/base.py", "if rows.dim != self.dim:", "if False:", contract("fit_door", "test_contract_far.py")),
+    # transforms: rotations and affine maps
+    Mutant("ops/orthogonal.py", "torch.lerp(base, solved, 2.0)", "solved", contract("log_det and Rotation")),
+    Mutant("ops/orthogonal.py", "torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -q, q)", "q", "tests/test_orthogonal.py"),
+    Mutant("ops/orthogonal.py", "reversed(blocks) if inverse else blocks", "blocks", "tests/test_orthogonal.py"),
+    Mutant("ops/hadamard.py", "(False, True) if inverse else", "(True, False) if inverse else", contract("Hadamard")),
+    Mutant("transforms/_orthogonal.py", "        self.A.zero_()\n", "", "tests/test_rotation.py"),
+    Mutant("transforms/permutation.py", "self.order.argsort()", "self.order", contract("Permutation")),
+    Mutant("transforms/affine.py", "x.new_zeros(x.shape[:-1]) - self.log_scale.sum()", "x.new_zeros(x.shape[:-1])", contract("Standardize")),
+    Mutant("transforms/affine.py", ".masked_fill(frame.constant, 1)", "", "tests/test_affine.py"),
+    Mutant("transforms/_moments.py", "scores[0] += SHRINKAGE_PRICE", "scores[-1] += 1e9", "tests/test_affine.py"),
+    Mutant("transforms/axes.py", "return torch.cat([point_up(turn @ axes[:rank]), axes[rank:]])", "return axes", "tests/test_axes.py"),
+    # transforms: splines, tables, mixtures
+    Mutant("ops/spline.py", "(outside - above) * d0)", "(outside - above) * d1)", "tests/test_ops_spline.py"),
+    Mutant("ops/spline.py", "eta * (2 * s - d1)", "eta * (2 * s + d1)", "tests/test_ops_spline.py"),
+    Mutant("ops/quantile.py", "torch.where(end > start, x - left + share * (left + right), x)", "x", "tests/test_quantile.py"),
+    Mutant("ops/_tails.py", "v = v + (m.log()", "v = v - (m.log()", "tests/test_ops_tails.py"),
+    Mutant("ops/mixture.py", "+ mills_ratio(v).log()", "", contract("log_det and MixtureCDF")),
+    Mutant("transforms/_smooth.py", "for mask in (~held_out, held_out)", "for mask in (held_out, held_out)", "tests/test_smooth.py tests/test_marginal.py"),
+    Mutant("transforms/marginal_table.py", "smooth = False", "smooth = True", contract("no_jump_in_x", "test_contract_far.py")),
+    Mutant("transforms/marginal_table.py", "(x - inside) * outer", "0 * outer", contract("far_out and MarginalTable", "test_contract_far.py")),
+    # transforms: couplings
+    Mutant("transforms/coupling.py", "(z - numbers[1]) * (-s).exp(), -s", "z * (-s).exp() - numbers[1], -s", contract("AffineCoupling")),
+    Mutant("transforms/_coupling.py", "squash(kept, RADIUS)", "kept", "tests/test_coupling.py tests/test_coupling_stacks.py"),
+    Mutant("transforms/_coupling.py", '"mask": list(self.mask)', '"mask": [0]', contract("state_dict")),
+    Mutant("transforms/_coupling.py", "seen = torch.cat([seen, self._spread(context, batch).to(kept.dtype)], -1)", "seen = torch.cat([seen, 0 * self._spread(context, batch).to(kept.dtype)], -1)", contract("context_is")),
+    # models
+    Mutant("models/flow.py", " - 0.5 * self.dim * math.log(2 * math.pi)", "", "tests/test_flow.py"),
+    Mutant("models/flow.py", "self.transform.inverse(z, context)[0]", "self.transform(z, context)[0]", "tests/test_flow.py"),
+    # grow
+    Mutant("training/grow.py", "key=self.nats[1:].__getitem__", "key=lambda i: -i", "tests/test_grow.py"),
+    Mutant("training/grow.py", "self.held_out.through(block)", "self.held_out", "tests/test_grow.py"),
+    Mutant("training/grow.py", "self.seed * 1_000_003 + index", "index", "tests/test_grow.py"),
+    Mutant("training/grow.py", "self.seed * 1_000_003 + index", "self.seed * 1_000_003", "tests/test_grow.py"),
+    Mutant("training/grow.py", 'if meta.get("growth") != self.identity:', "if False:", "tests/test_grow.py"),
+    Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_grow.py"),
+    Mutant("training/_measures.py", "- _pairwise_by_chance(n, rows.dim)", "", "tests/test_grow.py"),
+    Mutant("training/_measures.py", " - bias.double()", "", "tests/test_grow.py"),
+    # train
+    Mutant("training/_trainer.py", "(-mean).backward()", "mean.backward()", "tests/test_train.py"),
+    Mutant("training/_trainer.py", "if score > self.best_score:", "if True:", "tests/test_train.py"),
+    Mutant("training/_trainer.py", "self.clip or math.inf", "math.inf", "tests/test_train.py"),
+    Mutant("training/_trainer.py", "(-values.sum() / head[1]", "(-values.mean() / head[1]", "tests/test_train_ranks.py"),
+    # files
+    Mutant("training/_checkpoint.py", 'self._header.get("sha256") != ', "None is ", "tests/test_checkpoint.py tests/test_io.py"),
+    Mutant("training/_checkpoint.py", "if version != str(FORMAT_VERSION):", "if False:", "tests/test_checkpoint.py tests/test_io.py"),
+    Mutant("recipes/io.py", '_check_layout(file.layout, _layout(model.state_dict()), "the file", "its recipe")', "pass", "tests/test_io.py"),
+    Mutant("recipes/_recipe.py", "if found is None or is_module != (what is nn.Module):", "if found is None:", "tests/test_io.py"),
+]  # fmt: skip
+
+
+def run(tests: str, mutant: Mutant | None = None) -> int:
+    """Pytest's exit code for the tests in a copy of the tree, with the bug or without one."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "docs", "__pycache__", "*.egg-info"))
+        if mutant:
+            path = copy / "src" / "gaussflow" / mutant.file
+            path.write_text(path.read_text().replace(mutant.old, mutant.new))
+        environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+        command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
+        return subprocess.run(command, shell=True, cwd=copy, env=environment, capture_output=True).returncode
+
+
+@cache
+def passes(tests: str) -> bool:
+    """Whether the tests pass without a bug: only then does their failure say something."""
+    return run(tests) == 0
+
+
+def outcome(mutant: Mutant) -> str:
+    """Plant the bug in a copy and run its tests there: "caught", "MISSED", or what is wrong with the mutant."""
+    times = (ROOT / "src" / "gaussflow" / mutant.file).read_text().count(mutant.old)
+    if times != 1:
+        return f"STALE ({times} times there)"
+    if not passes(mutant.tests):
+        return "RED before"
+    code = run(mutant.tests, mutant)
+    return {0: "MISSED", 1: "caught"}.get(code, f"BROKEN (pytest: {code})")
+
+
+def main() -> int:
+    """Print a line for each bug as soon as it is known; the exit code."""
+    chosen = [m for m in MUTANTS if not sys.argv[1:] or any(part in f"{m.file} {m.old}" for part in sys.argv[1:])]
+    verdicts = []
+    for mutant in chosen:
+        start = time.perf_counter()
+        verdicts.append(outcome(mutant))
+        what = " ".join(mutant.old.split())[:60]
+        print(f"{verdicts[-1]:8} {time.perf_counter() - start:5.0f} s  {mutant.file:30} {what}", flush=True)
+    print(f"{verdicts.count('caught')} of {len(chosen)} planted bugs caught")
+    return 0 if chosen and set(verdicts) == {"caught"} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
