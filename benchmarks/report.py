@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks.measure import Row
 
@@ -33,7 +35,14 @@ def append(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cut = path.exists() and not path.read_text().endswith("\n") and path.stat().st_size
     with path.open("a") as file:
-        file.write(("\n" if cut else "") + json.dumps(row, allow_nan=False) + "\n")
+        file.write(("\n" if cut else "") + json.dumps(_plain(row), allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """The value with None for NaN and infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show(rows: Iterable[Row], value: str = "nats") -> str:

@@ -8,7 +8,7 @@ from benchmarks import data, synthetic
 from benchmarks.__main__ import main
 from benchmarks.measure import measure_apart, score
 from benchmarks.registry import METHODS, missing
-from benchmarks.report import read
+from benchmarks.report import append, read
 
 LAWS = {
     "gaussian": lambda: synthetic.gaussian(16),
@@ -105,6 +105,11 @@ def test_harness_end_to_end_and_resumed(tmp_path, capsys):
     assert main(words) == 0
     assert read(out) == rows
     assert capsys.readouterr().out == printed
+
+
+def test_lines_hold_none_where_json_knows_no_number(tmp_path):
+    append(tmp_path / "lines.jsonl", {"nats": -np.inf, "note": {"valid": np.float64("nan"), "epochs": 3}})
+    assert read(tmp_path / "lines.jsonl") == [{"nats": None, "note": {"valid": None, "epochs": 3}}]
 
 
 def test_a_method_that_takes_too_long_costs_one_row():
