@@ -122,8 +122,6 @@ class Reader:
 
     def module(self, recipe: object, depth: int = 0) -> nn.Module:
         """Build the module of a recipe."""
-        if depth > DEPTH:
-            raise ValueError(f"the recipe is nested more than {DEPTH} levels deep")
         if not isinstance(recipe, dict):
             raise ValueError(f"the recipe wants an object for a module; got {type(recipe).__name__}")
         if set(recipe) == {"same"}:
