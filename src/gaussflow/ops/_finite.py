@@ -19,3 +19,8 @@ def soft_unbound(x: Tensor, bound: float) -> Tensor:
     """
     edge = 1 - 8 * torch.finfo(x.dtype).eps
     return bound * torch.atanh((x / bound).clamp(-edge, edge))
+
+
+def side(x: Tensor) -> Tensor:
+    """1 where x is not negative, -1 where it is (...), to multiply with: `torch.where` costs ten multiplications."""
+    return torch.copysign(torch.ones((), dtype=x.dtype, device=x.device), x.detach())

@@ -3,12 +3,13 @@ r"""Mixtures of one-dimensional laws, exact in their tails: the map to a standar
 .. math:: z = \Phi^{-1}\Big(\sum_i \pi_i F(u_i)\Big), \qquad u_i = (x - \mu_i) / s_i
 
 A kernel F is symmetric and given by its upper tail. It is a function of :math:`v = |u| \ge 0` that returns
-:math:`a(v)`, :math:`m(v)` and :math:`g(v)` with :math:`F(-v) = e^{a(v)}\, m(v)` and :math:`F'(v) = e^{a(v)}\, g(v)`:
-the exponent may leave the range of floating numbers, the two factors do not.
+:math:`a(v)`, :math:`m(v)` and :math:`g(v)` with :math:`F(-v) = e^{a(v)}\, m(v)` and
+:math:`F'(v) = e^{a(v)}\, g(v)`: the exponent may leave the range of floating numbers, the two factors do not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
-from gaussflow.ops._finite import saturate
-from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
+from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
 
 __all__ = [
     "Kernel",
@@ -32,24 +33,40 @@ __all__ = [
 
 Kernel: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 REACH = 100.0  # beyond so many scales outside of every component the map goes on as a straight line
-GRID = (
-    0.0,
-    0.5,
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    5.0,
-    10.0,
-    30.0,
+GRID = (  # in scales to both sides of a mean: knots for the inverse
+    *(
+        0.0,
+        0.3,
+        0.6,
+        0.9,
+        1.2,
+        1.5,
+        1.8,
+        2.1,
+        2.4,
+        2.7,
+        3.0,
+        3.5,
+        4.0,
+        4.5,
+        5.0,
+        6.0,
+        8.0,
+        10.0,
+        15.0,
+        20.0,
+        30.0,
+        50.0,
+    ),
     REACH,
-)  # in scales to both sides of a mean: knots for the inverse
-CHUNK = 2**16  # elements of a temporary: it stays in the cache, and large allocations page-fault
+)
+INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
+CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large allocations page-fault
 
 
 def normal_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""The normal law: exponent :math:`-v^2/2 - \log\sqrt{2\pi}`, Mills ratio m, density factor 1; all (...)."""
-    return -0.5 * v.square() - LOG_SQRT_2PI, mills_ratio(v), torch.ones_like(v)
+    r"""The normal law: exponent :math:`-v^2/2`, Mills ratio over :math:`\sqrt{2\pi}`, density factor that constant."""
+    return -0.5 * v.square(), tail_ratio(v, INVERSE_SQRT_2PI), v.new_full((), INVERSE_SQRT_2PI)
 
 
 def logistic_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,7 +121,7 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
     step = max(1, CHUNK // mixture.means.numel())
-    if x.dim() != 2 or len(x) <= step:
+    if x.dim() != 2 or torch.compiler.is_compiling() or len(x) <= 2 * step:
         return _to_normal(x, mixture)
     zs, log_slopes = zip(*(_to_normal(part, mixture) for part in x.split(step)), strict=True)
     return torch.cat(zs), torch.cat(log_slopes)
@@ -130,27 +147,30 @@ def _tails_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     A component whose mean lies left of x adds :math:`1 - t` to the lower and t to the upper tail,
     :math:`t = e^{a} m \le \tfrac12`; one whose mean lies right of x the other way round. If all lie on one side, the
     tail on that side is a sum of t alone and is taken relative to the largest exponent, so that it cannot underflow; if
-    not, the smaller tail is at least half a weight and needs no such care. The log-slope is the difference of two
-    log-hazards, that of the mixture and that of the normal law: their exponents, large and nearly equal, never meet.
+    not, the smaller tail is at least half a weight, and the difference of the sums of t does not hurt it. The log-slope
+    is the difference of two log-hazards, that of the mixture and that of the normal law: their exponents, large and
+    nearly equal, never meet.
     """
     shape = (-1, *[1] * (x.dim() - 1), x.shape[-1])
     log_weights, means, log_scales = (t.view(shape) for t in mixture[:3])
-    u = (x - means) * (-log_scales).exp()
-    after = u >= 0
-    exponent, ratio, factor = mixture.kernel(torch.where(after, u, -u))
+    per_scale = (-log_scales).exp()
+    u = (x - means) * per_scale
+    sign = side(u)
+    after = 0.5 + 0.5 * sign
+    exponent, ratio, factor = mixture.kernel(u * sign)
     exponent = exponent + log_weights
     top = exponent.detach().amax(0)
     relative = (exponent - top).exp()
     tail, weights = relative * ratio, log_weights.exp()
-    upper, both = torch.where(after, tail, 0).sum(0), tail.sum(0)
-    lower = torch.where(after, 0, tail).sum(0)
-    passed, ahead = torch.where(after, weights, 0).sum(0), torch.where(after, 0, weights).sum(0)
+    both, excess = tail.sum(0), (tail * sign).sum(0)
+    after = weights * after
+    passed, ahead = after.sum(0), (weights - after).sum(0)
     unit = top.exp()
-    p, q = unit * lower + (passed - unit * upper), unit * upper + (ahead - unit * lower)
-    one_sided = after.all(0) | ~after.any(0)
-    scale = torch.where(one_sided, top, 0)
-    log_part = torch.where(one_sided, both, torch.minimum(p, q)).log()
+    p, q = passed - unit * excess, ahead + unit * excess
+    one_sided = (passed * ahead == 0).to(x.dtype)
+    log_part = (one_sided * both + (1 - one_sided) * torch.minimum(p, q)).log()
+    scale = one_sided * top
     v = normal_tail_quantile(log_part + scale)
-    density = (relative * factor * (-log_scales).exp()).sum(0).log() + (top - scale)
+    density = (relative * (factor * per_scale)).sum(0).log() + (top - scale)
     log_slope = density - log_part + mills_ratio(v).log()
-    return torch.where(p < q, -v, v), log_slope
+    return v * side(p - q), log_slope

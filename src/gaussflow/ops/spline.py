@@ -16,11 +16,14 @@ branch with a NaN gives NaN gradients); and bins of no width are allowed, since 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from gaussflow.ops._finite import saturate
+from gaussflow.ops._finite import saturate, side
 
+CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large allocations page-fault
 LOOP_KNOTS = 40  # up to here comparing with one knot after the other is faster than a binary search
 
 
@@ -49,13 +52,7 @@ def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
-    x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
-    w, h = _side(x1 - x0), _side(z1 - z0)
-    xi = (torch.clamp(x, xs[0], xs[-1]) - x0) / w
-    value, log_slope = _rational_quadratic(xi, h / w, d0, d1)
-    below, above = torch.relu(xs[0] - x), torch.relu(x - xs[-1])
-    z = z0 + h * value + (above * slopes[-1] - below * slopes[0])
-    return saturate(z), log_slope
+    return _in_chunks(_forward, x, xs, zs, slopes)
 
 
 def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,14 +63,40 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
     x, log_slope
         Points and :math:`\log dx/dz` (that of this direction), each (...).
     """
+    return _in_chunks(_backward, z, xs, zs, slopes)
+
+
+def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
+    w, h = _side(x1 - x0), _side(z1 - z0)
+    inside = torch.clamp(x, xs[0], xs[-1])
+    value, log_slope = _rational_quadratic((inside - x0) / w, h / w, d0, d1)
+    outside = x - inside
+    above = torch.relu(outside)
+    return saturate(z0 + h * value + (above * d1 + (outside - above) * d0)), log_slope
+
+
+def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     x0, x1, z0, z1, d0, d1 = _bin(bin_index(z, zs), xs, zs, slopes)
     w, h = _side(x1 - x0), _side(z1 - z0)
-    eta = (torch.clamp(z, zs[0], zs[-1]) - z0) / h
-    xi = stable_quadratic_root(eta, h / w, d0, d1)
+    inside = torch.clamp(z, zs[0], zs[-1])
+    xi = stable_quadratic_root((inside - z0) / h, h / w, d0, d1)
     _, log_slope = _rational_quadratic(xi, h / w, d0, d1)
-    below, above = torch.relu(zs[0] - z), torch.relu(z - zs[-1])
-    x = x0 + w * xi + (above / slopes[-1] - below / slopes[0])
-    return saturate(x), -log_slope
+    outside = z - inside
+    above = torch.relu(outside)
+    return saturate(x0 + w * xi + (above / d1 + (outside - above) / d0)), -log_slope
+
+
+def _in_chunks(
+    f: Callable[..., tuple[Tensor, Tensor]], x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``f`` on rows x (N, D) under shared tables (K, D), as many at a time as stay in the cache."""
+    shared = x.dim() == 2 and xs.dim() == zs.dim() == slopes.dim() == 2
+    if not shared or torch.compiler.is_compiling() or x.numel() <= 2 * CHUNK:
+        return f(x, xs, zs, slopes)
+    parts = x.split(max(1, CHUNK // x.shape[1]))
+    values, log_slopes = zip(*(f(part, xs, zs, slopes) for part in parts), strict=True)
+    return torch.cat(values), torch.cat(log_slopes)
 
 
 def bin_index(x: Tensor, knots: Tensor) -> Tensor:
@@ -104,22 +127,21 @@ def stable_quadratic_root(eta: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Ten
     r"""The root :math:`\xi \in [0, 1]` of the spline equation at relative height :math:`\eta`, without cancellation.
 
     :math:`(s - b)\,\xi^2 + b\,\xi - s\,\eta = 0` with :math:`b = d_0 (1-\eta) + \eta\,(2 s - d_1)`. The discriminant is
-    written as a sum of positive terms, :math:`b^2 + 4 s (s - b)\,\eta` for :math:`b < s` and
-    :math:`(b - 2s)^2 + 4 s (b - s)(1 - \eta)` otherwise, and of the two forms of the root the one is taken that adds:
-    :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0`, and
+    written as a sum of positive terms, :math:`(c - s)^2 + 4 s c\,\eta` with :math:`c = |b - s|` for :math:`b < s` and
+    the same with :math:`1 - \eta` in place of :math:`\eta` otherwise; of the two forms of the root the one that adds is
+    taken, :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0` and
     :math:`(|b| + \sqrt{\cdot}) / 2(s - b)` for :math:`b < 0`.
     The discriminant is positive in exact arithmetic; its floor keeps the gradient finite where the square underflows.
     """
     n = torch.maximum(s, torch.maximum(d0, d1))
     s, d0, d1 = s / n, d0 / n, d1 / n
     b = d0 * (1 - eta) + eta * (2 * s - d1)
-    small, positive = b < s, b >= 0
-    discriminant = torch.where(
-        small, b.square() + 4 * s * (s - b) * eta, (b - 2 * s).square() + 4 * s * (b - s) * (1 - eta)
-    )
+    large, positive = 0.5 + 0.5 * side(b - s), 0.5 + 0.5 * side(b)
+    c = (b - s).abs()
+    discriminant = (c - s).square() + 4 * s * c * (eta + large * (1 - 2 * eta))
     q = b.abs() + _floored(discriminant).sqrt()
-    top = torch.where(positive, 2 * s * eta, q)
-    bottom = torch.where(positive, q, 2 * (s - b))
+    top = positive * (2 * s * eta) + (1 - positive) * q
+    bottom = positive * q + (1 - positive) * (2 * (s - b))
     return (top / _floored(bottom)).clamp(0, 1)
 
 
@@ -138,7 +160,11 @@ def _rational_quadratic(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[
 
 def _bin(index: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
     """The knots, values and slopes at both ends of each point's bin: x0, x1, z0, z1, d0, d1."""
-    return tuple(take(end, index) for table in (xs, zs, slopes) for end in (table[:-1], table[1:]))
+    ends = [end for table in (xs, zs, slopes) for end in (table[:-1], table[1:])]
+    if not all(_is_shared(end, index) and end.shape == ends[0].shape for end in ends):
+        return tuple(take(end, index) for end in ends)
+    flat = _flat(index, ends[0].shape[1:])
+    return tuple(end.reshape(-1).index_select(0, flat).view(index.shape) for end in ends)
 
 
 def take(table: Tensor, index: Tensor) -> Tensor:
@@ -147,12 +173,21 @@ def take(table: Tensor, index: Tensor) -> Tensor:
     A table that is shared by rows is read through a flat index, whose backward adds into the table itself and not into
     an expanded copy of it.
     """
-    shape = table.shape[1:]
-    if len(shape) < index.dim() and shape == index.shape[index.dim() - len(shape) :]:
-        column = torch.arange(shape.numel(), device=index.device).view(shape)
-        flat = index * shape.numel() + column
-        return table.reshape(-1).index_select(0, flat.reshape(-1)).view(index.shape)
+    if _is_shared(table, index):
+        return table.reshape(-1).index_select(0, _flat(index, table.shape[1:])).view(index.shape)
     return table.expand(-1, *index.shape).gather(0, index[None]).squeeze(0)
+
+
+def _is_shared(table: Tensor, index: Tensor) -> bool:
+    """Whether the table (K, ...) is the same for all leading axes of the index."""
+    shape = table.shape[1:]
+    return len(shape) < index.dim() and shape == index.shape[index.dim() - len(shape) :]
+
+
+def _flat(index: Tensor, shape: torch.Size) -> Tensor:
+    """The place (n,) in a flattened table (K, *shape) of every element of an index (..., *shape)."""
+    column = torch.arange(shape.numel(), device=index.device).view(shape)
+    return (index * shape.numel() + column).reshape(-1)
 
 
 def _floored(x: Tensor) -> Tensor:

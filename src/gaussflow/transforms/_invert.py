@@ -13,13 +13,13 @@ from gaussflow.ops.spline import bin_index, rq_spline_inverse, take
 
 
 def invert(
-    f: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor, xs: Tensor, steps: int = 3
+    f: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor, xs: Tensor, steps: int = 1
 ) -> tuple[Tensor, Tensor]:
     r"""Invert an increasing map of each coordinate, differentiably.
 
     The map is evaluated once at the knots. The rational-quadratic spline through these values and slopes gives the
-    start, the two knots around it the bracket, and safeguarded Newton steps the root: two or three of them do what
-    from the middle of a wide bracket takes ten. Beyond the end knots the start is that of a straight line.
+    start, the two knots around it the bracket, and safeguarded Newton steps the root: one of them and the two of the
+    polish do what from the middle of a wide bracket takes ten. Beyond the end knots the start is that of a straight line.
 
     Parameters
     ----------
