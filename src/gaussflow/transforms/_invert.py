@@ -19,7 +19,7 @@ def invert(
 
     The map is evaluated once at the knots. The rational-quadratic spline through these values and slopes gives the
     start, the two knots around it the bracket, and safeguarded Newton steps the root: one of them and the two of the
-    polish do what from the middle of a wide bracket takes ten. Beyond the end knots the start is that of a straight line.
+    polish do what from the middle of a wide bracket takes ten. Beyond the end knots the start is a straight line.
 
     Parameters
     ----------
