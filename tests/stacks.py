@@ -11,12 +11,14 @@ from gaussflow import Chain, Permutation, Rotation, Standardize, Transform, haar
 from states import move, table
 
 LAYERS = 8
-ALONE = ("Chain", "Inverse", "Permutation")  # what is made of others or moves no number is not stacked
+# Not stacked: what is made of others or moves no number; and MixtureFlow, whose slope falls to a hundredth at the ends
+# of its bounded range, so that eight of them lose sixteen digits there by definition.
+ALONE = ("Chain", "Inverse", "Permutation", "MixtureFlow")
 STACKED = [name for name in CASES if not name.startswith(ALONE) and "context" not in name]
 
 
 class Figures(NamedTuple):
-    """Errors of one stack at one distance, over the rows: largest and median; and what must never be seen."""
+    """Errors of one stack at one distance, largest and median; and what must never be seen."""
 
     worst: float
     median: float
@@ -59,7 +61,7 @@ def states(name: str, dim: int, dtype: torch.dtype, steps: int) -> Iterator[Stat
 def figures(state: State, sigma: float, n: int = 128) -> Figures:
     """Round trip of rows that lie ``sigma`` standard deviations of the data out.
 
-    The error of a row is its largest coordinate error relative to the larger of 1 and its largest coordinate.
+    The error of a coordinate is relative to the larger of 1 and the largest coordinate of its row.
     """
     chain = state.chain
     dtype = next(chain._numbers(), state.mean).dtype
@@ -71,7 +73,7 @@ def figures(state: State, sigma: float, n: int = 128) -> Figures:
     chain.zero_grad()
     with torch.no_grad():
         back, ladj_back = chain.inverse(z)
-    error = (back - x).detach().double().abs().amax(-1) / x.detach().double().abs().amax(-1).clamp(min=1)
+    error = (back - x).detach().double().abs() / x.detach().double().abs().amax(-1, keepdim=True).clamp(min=1)
     finite = torch.stack([t.isfinite().reshape(n, -1).all(-1) for t in (z, ladj, back, ladj_back)]).all(0)
     return Figures(
         float(error.amax()),
