@@ -89,7 +89,9 @@ def measure_apart(table: str, method: str, *, threads: int = 1, limit: float = 6
     failed = f"ended after {limit:.0f} s"
     try:
         if receiver.poll(limit):
-            return receiver.recv()  # type: ignore[no-any-return]
+            row: Row = receiver.recv()
+            process.join(30)  # it ends by itself now, and tidies up
+            return row
     except EOFError:
         failed = "the process ended without a result"
     finally:
