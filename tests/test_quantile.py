@@ -1,0 +1,46 @@
+"""The smoothing of quantile functions, against what it must do exactly."""
+
+import pytest
+import scipy.stats
+import torch
+
+from gaussflow.ops.quantile import local_linear_weights, normal_scores, spread_ties
+
+
+def test_scores_are_those_of_blom() -> None:
+    want = scipy.stats.norm.ppf((torch.arange(1, 101).numpy() - 0.375) / 100.25)
+    torch.testing.assert_close(normal_scores(100), torch.from_numpy(want), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("bandwidth", [0.05, 0.3, 1.0, 10.0])
+@pytest.mark.parametrize("n", [10, 1000])
+def test_lines_come_out_as_they_are_inside_and_beyond_the_rows(n: int, bandwidth: float) -> None:
+    at = (-6.0, -2.0, 0.1, 3.0, 6.0)
+    value, slope = local_linear_weights(n, bandwidth, at)
+    line = 3.0 + 2.0 * normal_scores(n)
+    torch.testing.assert_close(value @ line, 3.0 + 2.0 * torch.tensor(at, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(slope @ line, torch.full((5,), 2.0).double(), rtol=0, atol=1e-9)
+
+
+def test_a_wide_band_is_least_squares_and_a_narrow_one_follows_the_rows() -> None:
+    u, x = normal_scores(500), normal_scores(500).exp()
+    wide = local_linear_weights(500, 1e4, (0.0,))[0] @ x
+    torch.testing.assert_close(wide, x.mean().reshape(1), rtol=1e-6, atol=0)
+    narrow = local_linear_weights(500, 0.02, (0.5,))[0] @ x
+    torch.testing.assert_close(narrow, torch.tensor([0.5]).double().exp(), rtol=1e-3, atol=0)
+    assert abs(u).max() < 4
+
+
+def test_ties_are_spread_over_their_cells_and_keep_their_mean() -> None:
+    x = torch.tensor([0.0, 0, 0, 0, 1, 1, 5, 7, 7]).double()[:, None]
+    spread = spread_ties(x)[:, 0]
+    assert bool((spread.diff() > 0).all())
+    torch.testing.assert_close(spread[:4], torch.tensor([-0.375, -0.125, 0.125, 0.375]).double())
+    torch.testing.assert_close(spread[4:6], torch.tensor([0.5 + 0.25 * 2.5, 0.5 + 0.75 * 2.5]).double())
+    assert spread[6] == 5
+
+
+def test_rows_without_ties_and_constants_are_left_alone() -> None:
+    x = torch.randn(50, 3).sort(0).values
+    assert torch.equal(spread_ties(x), x)
+    assert torch.equal(spread_ties(torch.full((9, 2), 3.0)), torch.full((9, 2), 3.0))
