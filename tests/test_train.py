@@ -239,7 +239,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         ({"seed": 1}, "differs in seed"),
         ({"lr": 0.1}, "differs in lr"),
         ({"batch_size": 7}, "differs in batch_size"),
-        ({"optimizer": lambda p: torch.optim.SGD(p, lr=3e-3)}, "differs in optimizer"),
+        ({"optimizer": lambda p: torch.optim.SGD(p, lr=1e-2)}, "differs in optimizer"),
     ]
     for options, message in wrong:
         with pytest.raises(ValueError, match=message):
@@ -387,26 +387,3 @@ def test_batches_hold_every_row_once_and_none_is_tiny(n: int, elements: int, mon
         other = torch.cat([b for b, _ in batches(rows, 32, 2)])
         assert n < 5 or not torch.equal(order, other)
         assert torch.equal(order, torch.cat([b for b, _ in batches(rows, 32, 1)]))
-
-
-def test_history_to_json_and_back(tmp_path: Path) -> None:
-    history = History([{"a": torch.tensor(1.5), "b": math.nan}])
-    history.append({"a": 2, "c": [1, 2.5], "d": None, "e": "x", "f": True})
-    text = history.to_json(tmp_path / "h.json")
-    assert "NaN" not in text
-    again = History.from_json(tmp_path / "h.json")
-    assert again == history
-    assert again[0] == {"a": 1.5, "b": None}
-    assert again.column("c") == [None, [1, 2.5]]
-    assert isinstance(again[:1], History)
-    assert [len(again), len(again[:1]), len(list(again))] == [2, 1, 2]
-    assert str(history).splitlines()[0].split() == ["a", "b", "c", "d", "e", "f"]
-    assert str(History()) == ""
-    with pytest.raises(TypeError, match="History holds"):
-        history.append({"x": object()})
-    for wrong in ("{", "[1]", "{}", "[" * 10**5):
-        (tmp_path / "h.json").write_text(wrong)
-        with pytest.raises(ValueError, match="is no history"):
-            History.from_json(tmp_path / "h.json")
-    with pytest.raises(FileNotFoundError):
-        History.from_json(tmp_path / "none")

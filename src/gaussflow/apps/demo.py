@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gaussflow.apps._baselines import gaussian, mixture
 from gaussflow.apps._optional import need
-from gaussflow.apps.plots import draw_images, draw_losses, draw_pairs, new_figure
+from gaussflow.apps._plots import draw_images, draw_losses, draw_pairs, new_figure
 from gaussflow.models.flow import Flow
 from gaussflow.recipes.rbig import rbig
 from gaussflow.transforms.base import Chain

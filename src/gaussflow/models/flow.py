@@ -119,7 +119,9 @@ class Flow(nn.Module):
         like = self._like(context)
         z = torch.randn(*shape, *batch, self.dim, dtype=like.dtype, device=like.device, generator=generator)
         rows = z.reshape(-1, self.dim)
-        given = None if context is None else context.expand(*shape, *context.shape).reshape(len(rows), context.shape[-1])
+        given = (
+            None if context is None else context.expand(*shape, *context.shape).reshape(len(rows), context.shape[-1])
+        )
         step = max(1, CHUNK_ELEMENTS // self.dim)
         for i in range(0, len(rows), step):
             rows[i : i + step] = self.decode(rows[i : i + step], None if given is None else given[i : i + step])

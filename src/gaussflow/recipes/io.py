@@ -87,6 +87,15 @@ def load(path: PathLike, *, register: Iterable[Callable[..., Any]] = ()) -> nn.M
     ValueError
         When the file is cut short, damaged, not ours or of another version; when its recipe names what is not on
         the list, claims too much, or does not fit the tensors; when a number is NaN.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gaussflow import Standardize, load, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Standardize(3), f"{folder}/model")
+    ...     load(f"{folder}/model").dim
+    3
     """
     names = Names(register)
     with open_checkpoint(path, kind="model") as file:
@@ -103,7 +112,27 @@ def load(path: PathLike, *, register: Iterable[Callable[..., Any]] = ()) -> nn.M
 
 
 def read_notes(path: PathLike) -> dict[str, Any]:
-    """The notes that were saved with a model; raises as `load` does, and reads no numbers."""
+    """The notes that were saved with a model; raises as `load` does, and reads no numbers.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    notes
+        The JSON values that `save` was given.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gaussflow import Standardize, read_notes, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Standardize(3), f"{folder}/model", notes={"columns": ["a", "b", "c"]})
+    ...     read_notes(f"{folder}/model")
+    {'columns': ['a', 'b', 'c']}
+    """
     with open_checkpoint(path, kind="model") as file:
         notes = file.meta.get("notes")
     if not isinstance(notes, dict):

@@ -1,7 +1,7 @@
 """Growing and training: what fits a model to rows."""
 
+from gaussflow.training._history import History
 from gaussflow.training.grow import grow
-from gaussflow.training.history import History
 from gaussflow.training.train import train
 
 __all__ = ["History", "grow", "train"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gaussflow.rows import Chunk, RankRows, Rows
 from gaussflow.training._batches import batches, device_of, mean_over, to_device
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
-from gaussflow.training.history import History
+from gaussflow.training._history import History
 
 FALL = 1 / 3  # what the learning rate is multiplied with on a plateau
 FALLS = 2  # how often it falls before a plateau is the end

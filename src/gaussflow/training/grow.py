@@ -16,8 +16,8 @@ from gaussflow._check import check_int
 from gaussflow.models.flow import Flow
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
+from gaussflow.training._history import History
 from gaussflow.training._measures import dependence, marginal_loss, nats_gained, normal_nats
-from gaussflow.training.history import History
 from gaussflow.transforms.base import Chain, Transform
 
 MakeBlock: TypeAlias = Callable[[int, torch.Generator], Transform]

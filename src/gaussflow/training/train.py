@@ -13,8 +13,8 @@ from tqdm import tqdm
 from gaussflow._check import check_int
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike
+from gaussflow.training._history import History
 from gaussflow.training._trainer import Trainer
-from gaussflow.training.history import History
 from gaussflow.transforms.base import Transform
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -27,7 +27,7 @@ def train(
     valid: Data | None = None,
     epochs: int = 200,
     batch_size: int = 256,
-    lr: float = 3e-3,
+    lr: float = 1e-2,
     patience: int = 10,
     clip: float | None = 5.0,
     seed: int = 0,
@@ -69,15 +69,17 @@ def train(
         Whether to show a progress bar on stderr.
     checkpoint
         A file to write to and to go on from: training that was interrupted gives the same numbers, to the bit, as
-        training that was not. It is written after an epoch, and takes at most a twentieth of the time.
+        training that was not. It is written after an epoch, and takes at most a twentieth of the time. With `RankRows` rank 0 writes it and every
+        rank reads it.
     optimizer
         Takes the parameters and returns an optimizer, for another than Adam; then ``lr`` is not used.
 
     Returns
     -------
     history
-        One record for the start and one for each epoch: epoch, train and valid (minus the mean: the nats per row
-        left, lower is better), lr, norm (mean norm of the gradient), skipped (batches left out since their value or gradient was not finite), seconds.
+        One record for the start and one for each epoch: epoch, train and valid (minus the mean: the nats per
+        row left, lower is better), lr, norm (mean norm of the gradient), skipped (batches left out since their
+        value or gradient was not finite), seconds.
 
     Raises
     ------
@@ -89,7 +91,8 @@ def train(
     Notes
     -----
     The learning rate falls on a plateau, since a cosine wants the number of epochs to be known beforehand and rows
-    decide it here. Source: Kingma and Ba (2015) for Adam.
+    decide it here; on real tables a start of 1e-2 was better than 3e-3 for mixture and coupling flows alike.
+    Source: Kingma and Ba (2015) for Adam.
 
     Examples
     --------

@@ -38,6 +38,8 @@ class MarginalSpline(Transform):
         Number of coordinates D.
     knots
         Number of knots K per coordinate, at least 3.
+    dtype, device
+        Those of the numbers held.
 
     Attributes
     ----------

@@ -40,6 +40,8 @@ class MarginalTable(Transform):
         Number of coordinates D.
     cells
         Number of cells of the table per coordinate; a fit on N rows has cells of about N / cells rows.
+    dtype, device
+        Those of the numbers held.
 
     Attributes
     ----------

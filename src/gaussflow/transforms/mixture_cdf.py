@@ -45,6 +45,8 @@ class MixtureCDF(Transform):
         Number of components K per coordinate.
     kernel
         The law F: `gaussflow.ops.mixture.normal_kernel`, ``logistic_kernel``, or another function of the same form.
+    dtype, device
+        Those of the numbers held.
 
     Attributes
     ----------

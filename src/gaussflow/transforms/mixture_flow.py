@@ -46,6 +46,8 @@ class MixtureFlow(Transform):
         Number of coordinates D.
     components
         Number of components K per coordinate.
+    dtype, device
+        Those of the numbers held.
 
     Attributes
     ----------
