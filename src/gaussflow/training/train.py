@@ -69,8 +69,8 @@ def train(
         Whether to show a progress bar on stderr.
     checkpoint
         A file to write to and to go on from: training that was interrupted gives the same numbers, to the bit, as
-        training that was not. It is written after an epoch, and takes at most a twentieth of the time. With `RankRows` rank 0 writes it and every
-        rank reads it.
+        training that was not. It is written after an epoch, and takes at most a twentieth of the time. With `RankRows`
+        rank 0 writes it and every rank reads it.
     optimizer
         Takes the parameters and returns an optimizer, for another than Adam; then ``lr`` is not used.
 
