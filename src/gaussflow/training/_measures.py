@@ -12,6 +12,7 @@ from gaussflow.rows import Rows
 from gaussflow.transforms.base import Transform
 
 MEASURE_ROWS = 8192
+SPACINGS = 4
 GROUPS = 10  # of the jackknife
 
 
@@ -34,17 +35,20 @@ def normal_nats(rows: Rows) -> float:
 def marginal_loss(rows: Rows) -> float:
     r"""Sum of the marginal losses :math:`\sum_i \mathcal J_i`, :math:`\mathcal J_i = KL(q(z_i) \| N(0, 1))`, nats.
 
-    Entropies are estimated by m-spacings (Vasicek 1976), with the mean of the log of a spacing of independent uniforms
-    taken off, on a sample of the rows; rounding makes ties, which are counted as the smallest spacing that is not zero.
+    Entropies are estimated by m-spacings (Vasicek 1976): each row by the distance of the rows m places to either side,
+    cut at the ends, less the mean of its logarithm for uniforms. With m = 4 a normal column is off by 0.01 nats at
+    50 rows and 0.0001 at 8,000. Ties count as the smallest spacing that is not zero, constants not at all.
     """
     z = rows.sample(MEASURE_ROWS)[0].double().sort(0).values
-    n, m = len(z), max(1, math.isqrt(len(z)) // 2)
-    if n < 2 * m + 2:
+    n = len(z)
+    if n < 2 * SPACINGS:
         return math.nan
-    spacing = z[m:] - z[:-m]
+    index = torch.arange(n, device=z.device)
+    low, high = (index - SPACINGS).clamp(min=0), (index + SPACINGS).clamp(max=n - 1)
+    spacing = z[high] - z[low]
     least = torch.where(spacing > 0, spacing, torch.inf).amin(0)
-    bias = torch.digamma(torch.tensor(float(m))) - math.log(n + 1)
-    entropy = torch.maximum(spacing, least).log().mean(0) - bias.double()
+    by_chance = torch.digamma((high - low).double()) - math.log(n + 1)
+    entropy = (torch.maximum(spacing, least).log() - by_chance[:, None]).mean(0)
     loss = 0.5 * z.square().mean(0) + 0.5 * math.log(2 * math.pi) - entropy
     return float(loss[least.isfinite()].sum())
 

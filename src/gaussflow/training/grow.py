@@ -23,6 +23,7 @@ from gaussflow.transforms.base import Chain, Transform
 MakeBlock: TypeAlias = Callable[[int, torch.Generator], Transform]
 HELD_OUT = 0.1
 MIN_GAIN = 1e-3  # nats per row that the patience of blocks has to buy
+NOTHING = 1e-9  # nats per row of a block that only turns
 
 
 def grow(
@@ -67,7 +68,8 @@ def grow(
     Returns
     -------
     flow, history
-        The flow, whose blocks are the parts of its `Chain`, and one record for each block that was tried: block, kept,
+        The flow, whose blocks are the parts of its `Chain`, and one record for each block that was tried: block, kept
+        (a block that changes no density is dropped, as are those after the best),
         gain and valid (held-out nats per row: those bought, and the negative log-density left), marginal_before and
         marginal_after (the sum of the marginal losses of the data that enters and that leaves), dependence and
         dependence_error (an estimate for the data that leaves), seconds.
@@ -103,8 +105,8 @@ def grow(
     growth = Growth(make_block, train, held_out, seed)
     if checkpoint is not None and Path(checkpoint).exists():
         growth.resume(checkpoint)
-    with tqdm(total=max_blocks, initial=len(growth.blocks), desc="grow", unit="block", disable=not progress) as bar:
-        while len(growth.blocks) < max_blocks and not growth.stalled(patience):
+    with tqdm(total=max_blocks, initial=len(growth.history), desc="grow", unit="block", disable=not progress) as bar:
+        while len(growth.history) < max_blocks and not growth.stalled(patience):
             growth.add_block()
             bar.set_postfix(valid=f"{growth.nats[-1]:.4g}")
             bar.update()
@@ -118,46 +120,48 @@ class Growth:
 
     def __init__(self, make_block: MakeBlock, train: Rows, held_out: Rows, seed: int) -> None:
         self.make_block, self.train, self.held_out, self.seed = make_block, train, held_out, seed
-        self.blocks: list[Transform] = []
+        self.blocks: dict[int, Transform] = {}  # by the index of the try
         self.history = History()
-        self.nats = [normal_nats(held_out)]  # before the first block, and after each
+        self.nats = [normal_nats(held_out)]  # before the first try, and after each
         self.identity = self._identity()
-        self.marginal = marginal_loss(train)
+        self.marginal, self.left = marginal_loss(train), dependence(train)
 
     def add_block(self) -> None:
-        """Make, fit and measure one more block, and push the rows through it."""
-        start = time.perf_counter()
-        block = self._new_block().fit(self.train)
+        """Make, fit and measure one more block, and push the rows through it unless it changes nothing."""
+        start, index, before = time.perf_counter(), len(self.history), self.marginal
+        block = self._new_block(index).fit(self.train)
         gain = nats_gained(block, self.held_out)
-        self._push(block)
-        before, self.marginal = self.marginal, marginal_loss(self.train)
-        left = dependence(self.train)
+        if abs(gain) > NOTHING or not self.blocks:
+            self._push(index, block)
+            self.marginal, self.left = marginal_loss(self.train), dependence(self.train)
+        else:
+            gain = 0.0
         self.nats.append(self.nats[-1] - gain)
         self.history.append(
             {
-                "block": len(self.blocks),
+                "block": index + 1,
                 "gain": gain,
                 "valid": self.nats[-1],
                 "marginal_before": before,
                 "marginal_after": self.marginal,
-                "dependence": left.value,
-                "dependence_error": left.error,
+                "dependence": self.left.value,
+                "dependence_error": self.left.error,
                 "seconds": time.perf_counter() - start,
             }
         )
 
     def stalled(self, patience: int) -> bool:
         """Whether the last ``patience`` blocks together bought less than the least gain."""
-        return len(self.blocks) > patience and min(self.nats[1:-patience]) - min(self.nats[-patience:]) < MIN_GAIN
+        return len(self.history) > patience and min(self.nats[1:-patience]) - min(self.nats[-patience:]) < MIN_GAIN
 
     def result(self) -> tuple[Flow, History]:
         """The flow up to its best block, and the history of all blocks."""
-        best = 1 + min(range(len(self.blocks)), key=self.nats[1:].__getitem__)
-        history = History({**record, "kept": record["block"] <= best} for record in self.history)
-        return Flow(Chain(*self.blocks[:best])).eval(), history
+        best = min(range(len(self.history)), key=self.nats[1:].__getitem__)
+        kept = {index: block for index, block in self.blocks.items() if index <= best}
+        history = History({**record, "kept": record["block"] - 1 in kept} for record in self.history)
+        return Flow(Chain(*kept.values())).eval(), history
 
-    def _new_block(self) -> Transform:
-        index = len(self.blocks)
+    def _new_block(self, index: int) -> Transform:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         block = self.make_block(index, generator)
         if not isinstance(block, Transform):
@@ -166,15 +170,15 @@ class Growth:
             raise ValueError(f"grow wants blocks of dimension {self.train.dim}, as the rows are; got {block.dim}.")
         return block.to(dtype=self.train.dtype, device=self.train.device)
 
-    def _push(self, block: Transform) -> None:
+    def _push(self, index: int, block: Transform) -> None:
         self.train, self.held_out = self.train.through(block), self.held_out.through(block)
-        self.blocks.append(block)
+        self.blocks[index] = block
 
     def write(self, path: PathLike) -> None:
         """Write the checkpoint; of several ranks, the first writes."""
         if isinstance(self.train, RankRows) and dist.get_rank():
             return
-        tensors = {f"{i}.{k}": v for i, block in enumerate(self.blocks) for k, v in block.state_dict().items()}
+        tensors = {f"{i}.{k}": v for i, block in self.blocks.items() for k, v in block.state_dict().items()}
         write_checkpoint(path, tensors, self._meta(), kind="growth")
 
     def resume(self, path: PathLike) -> None:
@@ -183,20 +187,20 @@ class Growth:
         if meta.get("growth") != self.identity:
             raise ValueError(f"{path} is the checkpoint of other rows or another seed. Use another file, or delete it.")
         try:
-            for i in range(meta["blocks"]):
-                block = self._new_block()
+            for i in meta["blocks"]:
+                block = self._new_block(i)
                 block.load_state_dict({k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{i}.")})
-                self._push(block)
-            self.nats, self.history, self.marginal = meta["nats"], History(meta["history"]), meta["marginal"]
+                self._push(i, block)
+            self.nats, self.history = meta["nats"], History(meta["history"])
+            self.marginal, self.left = marginal_loss(self.train), dependence(self.train)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit these blocks [{error}]. Use another file, or delete it.") from error
 
     def _meta(self) -> dict[str, Any]:
         return {
             "growth": self.identity,
-            "blocks": len(self.blocks),
+            "blocks": list(self.blocks),
             "nats": self.nats,
-            "marginal": self.marginal,
             "history": json.loads(self.history.to_json()),
         }
 
