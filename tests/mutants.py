@@ -87,8 +87,16 @@ MUTANTS = [
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "self.seed * 1_000_003", "tests/test_grow.py"),
     Mutant("training/grow.py", 'if meta.get("growth") != self.identity:', "if False:", "tests/test_grow.py"),
     Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_grow.py"),
-    Mutant("training/_measures.py", "- _pairwise_by_chance(n, rows.dim)", "", "tests/test_grow.py"),
-    Mutant("training/_measures.py", " - bias.double()", "", "tests/test_grow.py"),
+    Mutant("training/_measures.py", "- _pairwise_by_chance(n, rows.dim)", "", "tests/test_measures.py"),
+    Mutant("training/_measures.py", " - by_chance[:, None]", "", "tests/test_measures.py"),
+    # the closed-form marginal
+    Mutant("ops/quantile.py", "(scores[0], scores[-1])", "(-9, 9)", "tests/test_quantile.py"),
+    Mutant("ops/quantile.py", "slope * (u - inside)", "0 * slope", "tests/test_quantile.py"),
+    Mutant("ops/quantile.py", "- 0.375) / (n + 0.25)", "- 0.5) / n", "tests/test_quantile.py"),
+    Mutant("transforms/_smooth.py", "(~held_out, held_out)", "(held_out | ~held_out, held_out)", "tests/test_smooth.py"),
+    Mutant("transforms/_smooth.py", "cls(spread_ties(x),", "cls(x,", "tests/test_smooth.py"),
+    Mutant("transforms/_smooth.py", ".clamp(max=MOST_OF_A_ROW)", "", "tests/test_smooth.py"),
+    Mutant("transforms/_smooth.py", "torch.where(richer >= 0, richer + 1, normal)", "torch.where(richer >= 0, richer, normal)", "tests/test_smooth.py"),
     # train
     Mutant("training/_trainer.py", "(-mean).backward()", "mean.backward()", "tests/test_train.py"),
     Mutant("training/_trainer.py", "if score > self.best_score:", "if True:", "tests/test_train.py"),
