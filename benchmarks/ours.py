@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.methods import Fitted, Method, Task, tensor_density
 from gaussflow.models.flow import Flow
-from gaussflow.recipes.gaussianization_flow import gaussianization_flow
-from gaussflow.recipes.rbig import (
+from gaussflow.recipes import (
+    gaussianization_flow,
     haar_rotation,
     hadamard_rotation,
     ica_rotation,

@@ -1,8 +1,9 @@
 """Named assemblies, and how models are saved and loaded."""
 
+from gaussflow.recipes._rotations import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, whitening
 from gaussflow.recipes.gaussianization_flow import gaussianization_flow
 from gaussflow.recipes.io import load, read_notes, save
-from gaussflow.recipes.rbig import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, rbig, whitening
+from gaussflow.recipes.rbig import rbig
 
 __all__ = [
     "gaussianization_flow",

@@ -1,0 +1,141 @@
+"""What the blocks of a grown flow may turn by: each makes a new transform, which is then fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+
+from gaussflow.transforms.affine import Whiten
+from gaussflow.transforms.axes import haar, ica, pca
+from gaussflow.transforms.base import Chain, Transform
+from gaussflow.transforms.hadamard import HadamardRotation
+from gaussflow.transforms.rotation import Rotation
+
+MakeRotation: TypeAlias = Callable[[int, torch.Generator], Transform]
+
+
+def haar_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """A rotation by a Haar-random orthogonal matrix: sure to converge, slowly in high dimension.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Source of its random numbers.
+
+    Returns
+    -------
+    transform
+        A `Rotation` of `haar`, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import haar_rotation
+    >>> haar_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    return Rotation(dim, haar(dim, generator))
+
+
+def hadamard_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """A random rotation in O(D log D): signs, permutations and fast Walsh-Hadamard transforms.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Source of its random numbers.
+
+    Returns
+    -------
+    transform
+        A `HadamardRotation`, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import hadamard_rotation
+    >>> hadamard_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    return HadamardRotation(dim, generator=generator)
+
+
+def pca_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """A rotation to the principal axes of what is left: finds linear dependence at once.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Unused: nothing is random here.
+
+    Returns
+    -------
+    transform
+        A `Rotation` by `pca`, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import pca_rotation
+    >>> pca_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    return Rotation(dim, pca)
+
+
+def ica_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """Whitening, then a rotation to the independent axes: finds non-Gaussian directions, and on few rows invents some.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Unused: nothing is random here.
+
+    Returns
+    -------
+    transform
+        `Whiten`, then a `Rotation` by `ica`, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import ica_rotation
+    >>> ica_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    return Chain(Whiten(dim), Rotation(dim, ica))
+
+
+def whitening(dim: int, generator: torch.Generator) -> Transform:
+    """Not a rotation: principal axes with unit variance each, the covariance shrunk as far as held-out rows ask.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Unused: nothing is random here.
+
+    Returns
+    -------
+    transform
+        A `Whiten`, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import whitening
+    >>> whitening(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    return Whiten(dim)
