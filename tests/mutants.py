@@ -86,7 +86,7 @@ MUTANTS = [
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "index", "tests/test_grow.py"),
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "self.seed * 1_000_003", "tests/test_grow.py"),
     Mutant("training/grow.py", 'if meta.get("growth") != self.identity:', "if False:", "tests/test_grow.py"),
-    Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_grow.py"),
+    Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_measures.py"),
     Mutant("training/_measures.py", "- _pairwise_by_chance(n, rows.dim)", "", "tests/test_measures.py"),
     Mutant("training/_measures.py", " - by_chance[:, None]", "", "tests/test_measures.py"),
     # the closed-form marginal
