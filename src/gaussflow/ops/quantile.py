@@ -57,14 +57,14 @@ def spread_ties(x: Tensor) -> Tensor:
     return torch.where(end > start, x - left + share * (left + right), x)
 
 
-@lru_cache(maxsize=32)
-def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=8)
+def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> Tensor:
     r"""Weights of the local linear regression of sorted rows on their normal scores (Fan & Gijbels 1996).
 
     At each point :math:`u` the line :math:`a + b (u_i - u)` is fitted to the rows with weights
-    :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`, the slope :math:`b`. As :math:`h \to \infty` the
-    result is linear in :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the
-    outermost rows the last line goes on.
+    :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`. As :math:`h \to \infty` the result is linear in
+    :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost rows the
+    last line goes on.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tup
 
     Returns
     -------
-    value, slope
-        Weights, each (K, n) float64: ``value @ x`` and ``slope @ x`` smooth sorted rows x (n, D).
+    weights
+        (K, n) float64: ``weights @ x`` smooths sorted rows x (n, D).
     """
     scores, u = normal_scores(n), torch.tensor(at, dtype=torch.float64)[:, None]
     inside = u.clamp(scores[0], scores[-1])
@@ -89,4 +89,4 @@ def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tup
     s0, s1, s2 = (w.sum(1, keepdim=True), (w * away).sum(1, keepdim=True), (w * away.square()).sum(1, keepdim=True))
     spread = s0 * s2 - s1.square()
     slope = w * (s0 * away - s1) / spread
-    return w * (s2 - s1 * away) / spread + slope * (u - inside), slope
+    return w * (s2 - s1 * away) / spread + slope * (u - inside)

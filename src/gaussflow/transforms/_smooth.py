@@ -27,11 +27,12 @@ from gaussflow.ops.spline import rq_spline
 from gaussflow.rows import Rows
 
 SELECT_ROWS = 8192  # rows among which estimates are compared
-FIT_ROWS = 32768  # rows the chosen estimate is made from
+FIT_ROWS = 16384  # rows the chosen estimate is made from
 FOLDS = 4
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
+GRID = 161  # fine knots that the estimates are compared on; a fit keeps some of them
 MIN_ROWS = 16  # fewer rows than this tell no shape
 FLATTEST = 1e-3  # least slope of Q in units of the coordinate's scale, which bounds the density
 REACH = 3.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
@@ -79,14 +80,14 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
     rows
         The data, N rows of D coordinates.
     knots
-        Number of knots K, at least 2.
+        Number of knots K, at least 2; which of a finer grid they are depends on the coordinate.
 
     Returns
     -------
     xs, zs, slopes
         Knots, values and slopes of the map from x to z, each (K, D) float64, ascending or positive, and finite.
     """
-    u = normal_knots(knots).to(rows.device)
+    u = normal_knots(max(GRID, knots)).to(rows.device)
     chosen = choose(rows.sample(SELECT_ROWS)[0].double(), u)
     data = Sorted.of(rows.sample(FIT_ROWS)[0].double().sort(0).values)
     value, slope = u.repeat(1, rows.dim), torch.ones_like(u).repeat(1, rows.dim)
@@ -95,7 +96,21 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
         if bool(mine.any()):
             q = estimate(_columns(data, mine), u)
             value[:, mine], slope[:, mine] = q.value, q.slope
-    return value, u.repeat(1, rows.dim), 1 / slope
+    index = kept_knots(torch.asinh((value - data.median) / data.scale), u, knots)
+    return value.gather(0, index), u.expand_as(value).gather(0, index), 1 / slope.gather(0, index)
+
+
+def kept_knots(y: Tensor, u: Tensor, knots: int) -> Tensor:
+    """Which of the fine knots to keep, (knots, D): evenly spaced, half by u (G, 1) and half by their places y (G, D).
+
+    So a gap between two peaks, which is narrow in u, has knots on both its sides.
+    """
+    even = (u - u[0]) / (u[-1] - u[0]) + (y - y[0]) / (y[-1] - y[0])
+    at = torch.linspace(0, 2, knots, dtype=y.dtype, device=y.device).expand(y.shape[1], knots).contiguous()
+    index = torch.searchsorted(even.T.contiguous(), at).T.clamp(max=len(u) - 1)
+    steps = torch.arange(knots, device=y.device)[:, None]
+    index = (index - steps).cummax(0).values + steps  # each knot once,
+    return torch.minimum(index, len(u) - knots + steps)  # and room for those after it
 
 
 def normal_knots(knots: int) -> Tensor:
@@ -155,32 +170,34 @@ def normal_law(data: Sorted, u: Tensor) -> Quantiles:
 
 def smoothed(data: Sorted, u: Tensor, bandwidth: float) -> Quantiles:
     """Sorted rows smoothed over their normal scores."""
-    return _monotone(*_regress(data.x, u, bandwidth), u, FLATTEST * data.scale)
+    return _monotone(_regress(data.x, u, bandwidth), u, FLATTEST * data.scale)
 
 
 def smoothed_asinh(data: Sorted, u: Tensor, bandwidth: float, width: float) -> Quantiles:
     """Sorted rows smoothed over their normal scores after asinh; ``width`` times the scale is where tails begin."""
     s = width * data.scale
     y = torch.asinh((data.x - data.median) / s)
-    q = _monotone(*_regress(y, u, bandwidth), u, torch.full_like(s, FLATTEST / width))
+    q = _monotone(_regress(y, u, bandwidth), u, torch.full_like(s, FLATTEST / width))
     value = q.value.clamp(y[0] - REACH, y[-1] + REACH)
     steps = 1e-3 * (u - u[len(u) // 2])  # keeps clamped knots apart
     return Quantiles(data.median + s * torch.sinh(value + steps), s * q.slope * torch.cosh(value))
 
 
-def _regress(x: Tensor, u: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
-    value, slope = (w.to(x.device) for w in local_linear_weights(len(x), bandwidth, tuple(u[:, 0].tolist())))
-    return value @ x, slope @ x
+def _regress(x: Tensor, u: Tensor, bandwidth: float) -> Tensor:
+    return local_linear_weights(len(x), bandwidth, tuple(u[:, 0].tolist())).to(x.device) @ x
 
 
-def _monotone(value: Tensor, slope: Tensor, u: Tensor, flattest: Tensor) -> Quantiles:
-    """Make a smoothed quantile function ascend by at least ``flattest`` per unit, with slopes that fit its secants."""
+def _monotone(value: Tensor, u: Tensor, flattest: Tensor) -> Quantiles:
+    """Make a smoothed quantile function ascend by at least ``flattest`` per unit; its slopes are those of its secants.
+
+    The slope at a knot is the geometric mean of the secants beside it, so that the inverse function has the inverse
+    slopes, and a steep bin leaves its flat neighbour flat.
+    """
     width = u.diff(dim=0)
     secant = torch.maximum(value.diff(dim=0) / width, flattest)
     climbed = torch.cat([torch.zeros_like(value[:1]), (secant * width).cumsum(0)])
     middle = len(u) // 2
-    before, after = torch.cat([secant[:1], secant]), torch.cat([secant, secant[-1:]])
-    slope = slope.clamp(torch.minimum(before, after) / 3, 3 * torch.maximum(before, after))
+    slope = (torch.cat([secant[:1], secant]) * torch.cat([secant, secant[-1:]])).sqrt()
     return Quantiles(value[middle] + climbed - climbed[middle], slope)
 
 
@@ -196,7 +213,7 @@ def _columns(data: Sorted, mine: Tensor) -> Sorted:
 Estimate = Callable[[Sorted, Tensor], Quantiles]
 ESTIMATES: tuple[Estimate, ...] = (
     normal_law,
-    *(partial(smoothed, bandwidth=h) for h in (0.1, 0.3, 1.0)),
+    *(partial(smoothed, bandwidth=h) for h in (0.03, 0.1, 0.3, 1.0)),
     *(partial(smoothed_asinh, bandwidth=h, width=1.0) for h in (0.1, 0.3, 1.0)),
     *(partial(smoothed_asinh, bandwidth=h, width=3.0) for h in (0.3, 1.0)),
 )
