@@ -99,6 +99,15 @@ def test_it_finds_mean_and_scale() -> None:
     assert not flow.training
 
 
+@pytest.mark.parametrize(("clip", "far"), [(0.1, False), (None, True)])
+def test_a_step_is_no_longer_than_the_clip(clip: float | None, far: bool) -> None:
+    x, flow = 100 * torch.randn(300, 2), Flow(Standardize(2))
+    options = {"epochs": 1, "batch_size": 300, "progress": False, "optimizer": lambda ps: torch.optim.SGD(ps, lr=1.0)}
+    history = train(flow, x, valid=torch.zeros(1, 2), clip=clip, **options)
+    assert history[-1]["norm"] > 100
+    assert (abs(history[-1]["valid"] - history[0]["valid"]) > 0.2) == far
+
+
 def test_history_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
     history = train(coupled(), table(), epochs=3, progress=False)
     assert [r["epoch"] for r in history] == [0, 1, 2, 3]
