@@ -21,8 +21,8 @@ from typing_extensions import override
 from gaussflow._version import __version__
 from gaussflow.apps.table import Table, check_columns, read_table, remarks, write_table
 from gaussflow.models.flow import Flow
-from gaussflow.recipes.io import load, read_notes, save
 from gaussflow.recipes import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, rbig, whitening
+from gaussflow.recipes.io import load, read_notes, save
 
 FORMAT = "gaussflow table model"
 CHUNK = 4096  # rows scored or written at a time

@@ -59,4 +59,5 @@ def draw_losses(axis: Any, losses: Sequence[float], levels: Mapping[str, float],
     for (name, level), color in zip(levels.items(), LINES, strict=False):
         axis.axhline(level, color=color, linestyle="--", linewidth=1, label=name)
     axis.set(xlabel="blocks", ylabel="held-out −log p, nats per row", title=title)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend(frameon=False)
