@@ -197,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     word = _word(words, "fit", fit, "fit a density to the numeric columns of a table")
     word.add_argument("table", help="text file of numbers with a header, as CSV")
     word.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
-    word.add_argument("--rotation", choices=sorted(ROTATIONS), default="pca", help="rotation of each block [pca]")
+    word.add_argument("--rotation", choices=sorted(ROTATIONS), default="ica", help="rotation of each block [ica]")
     word.add_argument("--max-blocks", type=int, default=200, metavar="L", help="at most this many blocks [200]")
     word.add_argument("--seed", type=int, default=0, help="seed of the split and of the rotations [0]")
     word.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -6,7 +6,7 @@ import torch
 
 from gaussflow._check import check_int
 from gaussflow.models.flow import Flow
-from gaussflow.recipes._rotations import MakeRotation, pca_rotation
+from gaussflow.recipes._rotations import MakeRotation, ica_rotation
 from gaussflow.rows import Data, as_rows
 from gaussflow.training._checkpoint import PathLike
 from gaussflow.training._history import History
@@ -19,7 +19,7 @@ def rbig(
     x: Data,
     *,
     valid: Data | None = None,
-    rotation: MakeRotation = pca_rotation,
+    rotation: MakeRotation = ica_rotation,
     knots: int = 48,
     max_blocks: int = 200,
     patience: int = 10,
@@ -41,8 +41,9 @@ def rbig(
     valid
         Held-out rows; None holds out about a tenth of the rows, chosen by the seed.
     rotation
-        Called as ``rotation(dim, generator)``; returns a new transform, which is then fitted. `haar_rotation`,
-        `hadamard_rotation`, `pca_rotation`, `ica_rotation`, `whitening`, or your own.
+        Called as ``rotation(dim, generator)``; returns a new transform, which is then fitted. `ica_rotation` buys most
+        on real tables, `pca_rotation` is several times faster and close to it; `haar_rotation`, `hadamard_rotation`,
+        `whitening`, or your own.
     knots
         Knots of each spline, at least 8.
     max_blocks, patience, seed, progress, checkpoint
