@@ -20,6 +20,18 @@ def test_compiles_whole(name: str) -> None:
 
 
 @every_case
+@pytest.mark.statistical
+@pytest.mark.filterwarnings("ignore")
+def test_compiles_to_kernels(name: str) -> None:
+    torch._dynamo.reset()
+    f, (x, context) = in_state(name, "moved"), points()
+    for g in (f.forward, f.inverse):
+        compiled = torch.compile(g, fullgraph=True)
+        for a, b in zip(compiled(x, context), g(x, context), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-10)
+
+
+@every_case
 @pytest.mark.filterwarnings("ignore")
 def test_exports(name: str) -> None:
     f, (x, context) = in_state(name, "moved"), points()
