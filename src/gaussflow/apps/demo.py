@@ -111,9 +111,10 @@ def run(folder: Path, *, seed: int = 0, threads: int = 1, progress: bool = True)
     ImportError
         When scikit-learn, matplotlib or tabulate is not installed; the message says how to get it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tabulate = need("tabulate", "the demo").tabulate
     data = need("sklearn.datasets", "the demo")
+    need("matplotlib", "the demo")
+    folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     results = []
     for title, load in (("breast cancer", data.load_breast_cancer), ("digits", data.load_digits)):
