@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 4.0  # in the tails the bandwidth grows until it spans about so many rows
+NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
 
 def normal_scores(n: int) -> Tensor:

@@ -35,7 +35,7 @@ MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an
 GRID = 161  # fine knots that the estimates are compared on; a fit keeps some of them
 MIN_ROWS = 16  # fewer rows than this tell no shape
 FLATTEST = 1e-3  # least slope of Q in units of the coordinate's scale, which bounds the density
-REACH = 3.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
+REACH = 1.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
 
 
 @dataclass(frozen=True)
