@@ -35,7 +35,7 @@ MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an
 GRID = 161  # fine knots that the estimates are compared on; a fit keeps some of them
 MIN_ROWS = 16  # fewer rows than this tell no shape
 FLATTEST = 1e-3  # least slope of Q in units of the coordinate's scale, which bounds the density
-REACH = 1.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
+REACH = 3.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,11 @@ def smoothed_asinh(data: Sorted, u: Tensor, bandwidth: float, width: float) -> Q
     s = width * data.scale
     y = torch.asinh((data.x - data.median) / s)
     q = _monotone(_regress(y, u, bandwidth), u, torch.full_like(s, FLATTEST / width))
-    value = q.value.clamp(y[0] - REACH, y[-1] + REACH)
-    steps = 1e-3 * (u - u[len(u) // 2])  # keeps clamped knots apart
-    return Quantiles(data.median + s * torch.sinh(value + steps), s * q.slope * torch.cosh(value))
+    beyond = q.value - q.value.clamp(y[0], y[-1])
+    shrink = torch.where(beyond > 0, REACH / beyond[-1].clamp(min=REACH), 1.0)
+    shrink = torch.where(beyond < 0, REACH / (-beyond[0]).clamp(min=REACH), shrink)
+    value, slope = q.value + (shrink - 1) * beyond, q.slope * shrink
+    return Quantiles(data.median + s * torch.sinh(value), s * slope * torch.cosh(value))
 
 
 def _regress(x: Tensor, u: Tensor, bandwidth: float) -> Tensor:
