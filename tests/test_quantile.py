@@ -43,3 +43,8 @@ def test_rows_without_ties_and_constants_are_left_alone() -> None:
     x = torch.randn(50, 3).sort(0).values
     assert torch.equal(spread_ties(x), x)
     assert torch.equal(spread_ties(torch.full((9, 2), 3.0)), torch.full((9, 2), 3.0))
+
+
+def test_beyond_the_outermost_rows_the_last_line_goes_on() -> None:
+    ends = local_linear_weights(100, 0.3, (3.0, 4.0, 5.0)) @ normal_scores(100).exp()
+    torch.testing.assert_close(ends[2] - ends[1], ends[1] - ends[0], rtol=1e-9, atol=0)
