@@ -20,7 +20,7 @@ ROOMS = {
     "cli": 7,
     "__main__": 7,
 }
-EVERYWHERE = {"_check", "_version"}
+EVERYWHERE = {"_check", "_files", "_version"}
 NEIGHBOURS = {("rows", "ops"), ("__main__", "cli")}  # rows may use the functions beside them, and not the reverse
 FRONT = "__init__"  # the front door of the package shows floors 0 to 5
 OPTIONAL = {"pandas", "sklearn", "matplotlib", "triton", "tabulate"}  # wanted by floors 6 and 7 only

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gaussflow.apps.table import check_columns, read_table, remarks, whole, write_table
+from gaussflow._files import whole
+from gaussflow.apps.table import check_columns, read_table, remarks, write_table
 
 # name: text of the file, keyword arguments, what the message must say (the place, and the remedy)
 BAD = {

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import csv
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor
 
+from gaussflow._files import whole
 from gaussflow.apps._cells import Cells, header_names, kept_columns, leave_out, listed, short
 
 TIES = 0.05  # a value that holds this share of the rows can be seen by a marginal of a few dozen knots
@@ -178,16 +175,3 @@ def write_table(path: str | os.PathLike[str], names: Sequence[str], rows: Iterab
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([cell if isinstance(cell, str) else f"{cell:.10g}" for cell in row] for row in rows)
-
-
-@contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """A text file to write that takes its name only once it is complete; whatever bore the name stays until then."""
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with open(beside, "x", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)

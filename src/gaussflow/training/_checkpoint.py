@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -15,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
+
+from gaussflow._files import whole
 
 FORMAT_VERSION = 1
 LARGEST_META = 2**26  # 64 MiB of JSON; a history of a hundred thousand records stays below it
@@ -63,10 +64,11 @@ def write_checkpoint(
         raise ValueError(f"A {kind} holds strict JSON beside its tensors; got {error}.") from error
     if len(text) > LARGEST_META:
         raise ValueError(f"A {kind} holds at most {LARGEST_META} characters of JSON; got {len(text)}.")
-    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     header = {"format": f"gaussflow {kind}", "version": str(FORMAT_VERSION), "meta": text}
-    header["sha256"] = _digest(text, whole)
-    _write_whole(Path(path), _in_order(to_bytes(whole, header)))
+    header["sha256"] = _digest(text, copies)
+    with whole(path, "wb") as file:
+        file.write(_in_order(to_bytes(copies, header)))
 
 
 def read_checkpoint(path: PathLike, kind: str = "checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -192,18 +194,3 @@ def _finite(digits: str) -> float:
     if abs(number) == float("inf"):
         raise ValueError(f"{digits[:20]} is beyond float64")
     return number
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write to a file beside it, force it to the disk, and put it in place in one step."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} in.")
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
