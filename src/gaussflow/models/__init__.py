@@ -1,5 +1,28 @@
 """Models: modules with a log-density or a bound on it, and samples."""
 
+from gaussflow.models._variational import Bound
+from gaussflow.models.base import Density, Likelihood
+from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
 from gaussflow.models.flow import Flow
+from gaussflow.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian
+from gaussflow.models.schedules import FreeBits, KLAnnealing
+from gaussflow.models.vae import VAE, ConditionalVAE, one_hot
 
-__all__ = ["Flow"]
+__all__ = [
+    "VAE",
+    "Bernoulli",
+    "Bound",
+    "ConditionalVAE",
+    "ContinuousBernoulli",
+    "Density",
+    "DiscretisedLogistic",
+    "Flow",
+    "FreeBits",
+    "Gaussian",
+    "KLAnnealing",
+    "Likelihood",
+    "PosteriorCollapseWarning",
+    "active_units",
+    "aggregate_posterior",
+    "one_hot",
+]

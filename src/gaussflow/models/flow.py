@@ -6,15 +6,16 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from gaussflow._check import check_int, check_last
+from gaussflow.models.base import Density
 from gaussflow.rows import CHUNK_ELEMENTS
 from gaussflow.transforms.base import Transform
 
 
-class Flow(nn.Module):
+class Flow(Density):
     r"""The law of :math:`x = f^{-1}(z)` with :math:`z \sim N(0, I)`, for a transform :math:`f`.
 
     .. math:: \log p(x) = -\tfrac12 \|f(x)\|^2 - \tfrac D2 \log 2\pi + \log |\det \partial f / \partial x|
@@ -51,6 +52,7 @@ class Flow(nn.Module):
         self.transform = transform
         self.dim, self.context_dim = transform.dim, transform.context_dim
 
+    @override
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The exact log-density.
 
@@ -84,6 +86,7 @@ class Flow(nn.Module):
         """Data x (..., D) of latent z (..., D), without its log-determinant."""
         return self.transform.inverse(z, context)[0]
 
+    @override
     @torch.no_grad()
     def sample(
         self,
@@ -127,6 +130,7 @@ class Flow(nn.Module):
             rows[i : i + step] = self.decode(rows[i : i + step], None if given is None else given[i : i + step])
         return rows.reshape(z.shape)
 
+    @override
     def config(self) -> dict[str, Any]:
         """The keyword arguments that build this object anew."""
         return {"transform": self.transform}
