@@ -87,8 +87,8 @@ MUTANTS = [
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "self.seed * 1_000_003", "tests/test_grow.py"),
     Mutant("training/grow.py", 'if meta.get("growth") != self.identity:', "if False:", "tests/test_grow.py"),
     Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_measures.py"),
-    Mutant("training/_measures.py", "- _pairwise_by_chance(n, rows.dim)", "", "tests/test_measures.py"),
-    Mutant("training/_measures.py", " - by_chance[:, None]", "", "tests/test_measures.py"),
+    Mutant("losses/decomposition.py", "- _pairwise_by_chance(n, dim)", "", "tests/test_decomposition.py"),
+    Mutant("losses/decomposition.py", " - by_chance[:, None]", "", "tests/test_decomposition.py"),
     # the closed-form marginal
     Mutant("ops/quantile.py", "(scores[0], scores[-1])", "(-9, 9)", "tests/test_quantile.py"),
     Mutant("ops/quantile.py", "slope * (u - inside)", "0 * slope", "tests/test_quantile.py"),

@@ -26,7 +26,7 @@ PROMISED = {
     *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic"),
     *("conv_vae_64", "conditional_vae_28", "LabelPoints"),
     *("KLAnnealing", "FreeBits", "PosteriorCollapseWarning", "active_units", "aggregate_posterior"),
-    *("DiagonalGaussian", "Divergence", "FullGaussian", "gaussian_js", "gaussian_kl"),
+    *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),
     "__version__",
 }
 

@@ -2,7 +2,15 @@
 
 from gaussflow import theory as theory
 from gaussflow._version import __version__
-from gaussflow.losses import DiagonalGaussian, Divergence, FullGaussian, gaussian_js, gaussian_kl
+from gaussflow.losses import (
+    Decomposition,
+    DiagonalGaussian,
+    Estimate,
+    FullGaussian,
+    decompose_loss,
+    gaussian_js,
+    gaussian_kl,
+)
 from gaussflow.models import (
     VAE,
     Bernoulli,
@@ -72,10 +80,11 @@ __all__ = [
     "ContinuousBernoulli",
     "ConvDecoder",
     "ConvEncoder",
+    "Decomposition",
     "Density",
     "DiagonalGaussian",
     "DiscretisedLogistic",
-    "Divergence",
+    "Estimate",
     "Flow",
     "FreeBits",
     "FullGaussian",
@@ -107,6 +116,7 @@ __all__ = [
     "as_rows",
     "conditional_vae_28",
     "conv_vae_64",
+    "decompose_loss",
     "gaussian_js",
     "gaussian_kl",
     "gaussianization_flow",

@@ -1,5 +1,15 @@
 """Losses: scalar objectives, and what they consist of."""
 
-from gaussflow.losses.kl import DiagonalGaussian, Divergence, FullGaussian, gaussian_js, gaussian_kl
+from gaussflow.losses._estimate import Estimate
+from gaussflow.losses.decomposition import Decomposition, decompose_loss
+from gaussflow.losses.kl import DiagonalGaussian, FullGaussian, gaussian_js, gaussian_kl
 
-__all__ = ["DiagonalGaussian", "Divergence", "FullGaussian", "gaussian_js", "gaussian_kl"]
+__all__ = [
+    "Decomposition",
+    "DiagonalGaussian",
+    "Estimate",
+    "FullGaussian",
+    "decompose_loss",
+    "gaussian_js",
+    "gaussian_kl",
+]

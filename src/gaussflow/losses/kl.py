@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gaussflow._check import check_int
+from gaussflow.losses._estimate import Estimate
 from gaussflow.losses._gaussian import DiagonalGaussian, FullGaussian, Gaussian, check_law
 from gaussflow.ops.exponential import exp_above_tangent
 
-__all__ = ["DiagonalGaussian", "Divergence", "FullGaussian", "gaussian_js", "gaussian_kl"]
+__all__ = ["DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl"]
 
 
 def gaussian_kl(p: Gaussian, q: Gaussian | None = None) -> Tensor:
@@ -74,30 +74,9 @@ def _log_ratio(p: Gaussian, q: Gaussian, excess: Tensor) -> Tensor:
     return torch.where(near, 2 * torch.where(near, r, 0.0).log1p(), p.log_variance - q.log_variance)
 
 
-class Divergence(NamedTuple):
-    """An estimate of a divergence and its standard error, each (...), in nats.
-
-    Parameters
-    ----------
-    value
-        The estimate.
-    error
-        Its standard error.
-
-    Examples
-    --------
-    >>> import torch
-    >>> Divergence(torch.tensor(0.5), torch.tensor(0.01)).value
-    tensor(0.5000)
-    """
-
-    value: Tensor
-    error: Tensor
-
-
 def gaussian_js(
     p: Gaussian, q: Gaussian | None = None, samples: int = 4096, generator: torch.Generator | None = None
-) -> Divergence:
+) -> Estimate:
     r"""The Jensen-Shannon divergence of two Gaussian laws, which has no closed form: an estimate with its error.
 
     .. math:: JS(p, q) = \tfrac12 KL(p \,\|\, m) + \tfrac12 KL(q \,\|\, m)
@@ -147,7 +126,7 @@ def gaussian_js(
         x = _expanded(law, batch).rsample(samples, generator)
         told.append(_information(p.log_prob(x) - q.log_prob(x)))
     value = 0.5 * (told[0].mean(0) + told[1].mean(0))
-    return Divergence(value, 0.5 * ((told[0].var(0) + told[1].var(0)) / samples).sqrt().detach())
+    return Estimate(value, 0.5 * ((told[0].var(0) + told[1].var(0)) / samples).sqrt().detach())
 
 
 def _information(log_odds: Tensor) -> Tensor:

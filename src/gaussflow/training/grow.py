@@ -13,11 +13,12 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from gaussflow._check import check_int
+from gaussflow.losses.decomposition import dependence, marginal_loss
 from gaussflow.models.flow import Flow
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
 from gaussflow.training._history import History
-from gaussflow.training._measures import dependence, marginal_loss, nats_gained, normal_nats
+from gaussflow.training._measures import nats_gained, normal_nats
 from gaussflow.transforms.base import Chain, Transform
 
 MakeBlock: TypeAlias = Callable[[int, torch.Generator], Transform]
@@ -144,8 +145,8 @@ class Growth:
                 "valid": self.nats[-1],
                 "marginal_before": before,
                 "marginal_after": self.marginal,
-                "dependence": self.left.value,
-                "dependence_error": self.left.error,
+                "dependence": float(self.left.value),
+                "dependence_error": float(self.left.error),
                 "seconds": time.perf_counter() - start,
             }
         )

@@ -1,0 +1,163 @@
+"""The split of a loss into dependence and marginal losses, against closed forms and its own errors."""
+
+import math
+
+import pytest
+import torch
+
+from gaussflow import (
+    ChunkRows,
+    DiagonalGaussian,
+    FullGaussian,
+    TensorRows,
+    as_rows,
+    decompose_loss,
+    gaussian_kl,
+    haar,
+)
+from gaussflow.losses.decomposition import MEASURE_ROWS, dependence, marginal_loss
+
+
+def correlated(correlation: float, n: int, dim: int, seed: int) -> TensorRows:
+    generator = torch.Generator().manual_seed(seed)
+    covariance = torch.full((dim, dim), correlation).double().fill_diagonal_(1.0)
+    return TensorRows(
+        torch.randn(n, dim, generator=generator, dtype=torch.float64) @ torch.linalg.cholesky(covariance).mT
+    )
+
+
+def a_law(dim: int) -> FullGaussian:
+    factor = torch.eye(dim).double() + 0.3 * torch.randn(dim, dim).double().tril()
+    return FullGaussian(0.5 * torch.randn(dim).double(), factor * (0.8 + 0.4 * torch.rand(dim, 1)))
+
+
+def closed_form(law: FullGaussian) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss, dependence and marginal losses of a normal law."""
+    variance = law.cholesky.square().sum(-1)
+    zeros = torch.zeros_like(law.mean)
+    alike = FullGaussian(zeros, law.cholesky)
+    marginals = gaussian_kl(DiagonalGaussian(law.mean[:, None], variance.log()[:, None]))
+    return gaussian_kl(law), gaussian_kl(alike, DiagonalGaussian(zeros, variance.log())), marginals
+
+
+def test_the_parts_of_a_normal_law_are_its_closed_forms_within_their_errors() -> None:
+    torch.manual_seed(1)
+    law = a_law(4)
+    truth = closed_form(law)
+    torch.testing.assert_close(truth[0], truth[1] + truth[2].sum())
+    scores = []
+    for seed in range(40):
+        got = decompose_loss(law.rsample(2000, torch.Generator().manual_seed(seed)))
+        scores.append(torch.cat([((g.value - t) / g.error).reshape(-1) for g, t in zip(got, truth, strict=True)]))
+    scores = torch.stack(scores)
+    assert scores.shape == (40, 6)
+    assert bool((scores.mean(0).abs() < 0.75).all()), scores.mean(0)
+    assert bool(((scores.std(0) > 0.6) & (scores.std(0) < 1.7)).all()), scores.std(0)
+
+
+def test_errors_of_standard_normal_rows_are_honest_too() -> None:
+    """There the first-order error vanishes, and what is left comes from the spacings."""
+    got = [decompose_loss(torch.randn(500, 20, generator=torch.Generator().manual_seed(s))) for s in range(10)]
+    scores = torch.stack([d.marginals.value / d.marginals.error for d in got])
+    assert abs(scores.mean()) < 0.3
+    assert 0.6 < scores.std() < 1.6
+    assert abs(sum(float(d.loss.value / d.loss.error) for d in got) / 10) < 1
+
+
+def test_loss_is_the_sum_of_its_parts() -> None:
+    loss, left, marginals = decompose_loss(torch.randn(100, 3).exp())
+    torch.testing.assert_close(loss.value, left.value + marginals.value.sum())
+    assert loss.value.dtype == torch.float64
+    assert loss.error > 0
+
+
+def test_a_rotation_moves_loss_between_the_parts_and_keeps_the_sum() -> None:
+    z = torch.randn(8000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = z * torch.tensor([0.5, 1.0, 2.0]).double()
+    before, after = decompose_loss(z), decompose_loss(z @ haar(3, torch.Generator().manual_seed(1)).double().T)
+    assert abs(before.dependence.value) < 4 * before.dependence.error
+    assert after.dependence.value > 0.1
+    assert abs(after.loss.value - before.loss.value) < 0.02
+    assert after.marginals.value.sum() < before.marginals.value.sum() - 0.1
+
+
+def test_rows_in_memory_and_in_chunks_say_the_same_and_many_rows_are_sampled() -> None:
+    z = torch.randn(MEASURE_ROWS + 500, 2)
+    one, two = decompose_loss(z), decompose_loss(ChunkRows(z.split(900)))
+    taken = decompose_loss(as_rows(z).sample(MEASURE_ROWS)[0])
+    for a, b, c in zip(one, two, taken, strict=True):
+        assert torch.equal(a.value, b.value)
+        assert torch.equal(a.value, c.value)
+        assert torch.equal(a.error, b.error)
+
+
+def test_edges_and_doors() -> None:
+    one = decompose_loss(torch.randn(40, 1))
+    assert one.dependence == (0.0, 0.0)
+    constant = decompose_loss(torch.cat([torch.randn(50, 1), torch.ones(50, 1)], 1))
+    assert constant.marginals.value.isinf().tolist() == [False, True]
+    assert constant.loss.value == torch.inf
+    with pytest.raises(ValueError, match="at least 40 rows; got 39"):
+        decompose_loss(torch.randn(39, 2))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        decompose_loss(torch.full((50, 2), torch.nan))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("n", [200, 8000])
+def test_marginal_losses_of_normal_columns(scale: float, n: int) -> None:
+    loss = marginal_loss(TensorRows(scale * torch.randn(n, 50).double())) / 50
+    assert loss == pytest.approx(0.5 * (scale**2 - 1) - math.log(scale), abs=0.01)
+
+
+def test_marginal_loss_of_a_uniform_column() -> None:
+    loss = marginal_loss(TensorRows(torch.rand(8000, 20).double())) / 20
+    assert loss == pytest.approx(1 / 6 + 0.5 * math.log(2 * math.pi), abs=0.02)
+
+
+def test_marginal_loss_survives_ties_constants_and_few_rows() -> None:
+    assert math.isfinite(marginal_loss(TensorRows(torch.randint(0, 2, (500, 3)).double())))
+    assert marginal_loss(TensorRows(torch.zeros(500, 3))) == 0
+    assert math.isnan(marginal_loss(TensorRows(torch.randn(2, 3))))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_dependence_of_normal_rows_is_the_closed_form_within_its_error(correlation: float, seed: int) -> None:
+    dim = 6
+    rows = correlated(correlation, 8000, dim, seed)
+    truth = -0.5 * (math.log1p((dim - 1) * correlation) + (dim - 1) * math.log1p(-correlation))
+    got = dependence(rows)
+    assert abs(got.value - truth) < 4 * got.error
+    assert got.error < 0.05
+
+
+def test_dependence_of_a_normal_law_has_no_bias_against_its_own_error() -> None:
+    root = torch.tensor([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0.3, 0.91**0.5]], dtype=torch.float64)
+    truth = -0.5 * float(torch.logdet(root @ root.T))
+    for n in (200, 5000):
+        errors = []
+        for seed in range(20):
+            x = torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) @ root.T
+            found = dependence(TensorRows(x))
+            errors.append((found.value - truth) / found.error)
+        assert abs(sum(errors) / 20) < 1
+        assert sum(abs(e) < 2.5 for e in errors) >= 16
+
+
+def test_independent_coordinates_show_no_dependence() -> None:
+    values = [dependence(TensorRows(torch.randn(300, 10).double())).value for _ in range(20)]
+    assert abs(sum(values) / 20) < 0.03
+
+
+def test_dependence_without_correlation_is_seen() -> None:
+    x = torch.randn(8000, 1).double()
+    sign = torch.randint(0, 2, (8000, 1)) * 2 - 1
+    got = dependence(TensorRows(torch.cat([x, sign * x], 1)))
+    assert got.value > 10 * got.error > 0
+
+
+def test_dependence_says_when_it_cannot_say() -> None:
+    assert dependence(TensorRows(torch.randn(50, 1))) == (0.0, 0.0)
+    assert math.isnan(dependence(TensorRows(torch.randn(20, 3))).value)
+    assert math.isfinite(dependence(TensorRows(torch.zeros(100, 3))).value)
