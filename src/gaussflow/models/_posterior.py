@@ -1,14 +1,14 @@
-"""Approximate posteriors: a diagonal Gaussian, or one that flow layers bend; and where full precision is kept."""
+"""Approximate posteriors: a diagonal Gaussian, or one that flow layers bend."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gaussflow.losses.kl import DiagonalGaussian
+from gaussflow.models._precision import full_precision
 from gaussflow.transforms.base import Transform
 
 
@@ -54,8 +54,3 @@ def draw(
         return z, posterior.gaussian.log_prob(u) - ladj
     z = posterior.rsample(shape, generator)
     return z, posterior.log_prob(z)
-
-
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """A context without autocast on the device of ``x``: log-determinants and sums over pixels lose too much in it."""
-    return torch.autocast(x.device.type, enabled=False) if torch.is_autocast_enabled(x.device.type) else nullcontext()

@@ -14,7 +14,8 @@ from typing_extensions import override
 
 from gaussflow._check import check_dtype, check_int, check_last
 from gaussflow.losses.kl import DiagonalGaussian, gaussian_kl
-from gaussflow.models._posterior import FlowedGaussian, Posterior, draw, full_precision
+from gaussflow.models._posterior import FlowedGaussian, Posterior, draw
+from gaussflow.models._precision import full_precision
 from gaussflow.models.base import Density, Likelihood
 from gaussflow.ops.bounds import soft_bound
 from gaussflow.rows import CHUNK_ELEMENTS

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from gaussflow._check import check_int, check_last
+from gaussflow.models._precision import full_precision
 from gaussflow.models.base import Density
 from gaussflow.rows import CHUNK_ELEMENTS
 from gaussflow.transforms.base import Transform
@@ -68,7 +69,8 @@ class Flow(Density):
         log_prob
             Shape (...), in nats and in the dtype of ``x``.
         """
-        z, ladj = self.transform(x, context)
+        with full_precision(x):
+            z, ladj = self.transform(x, context)
         result: Tensor = ladj - 0.5 * (z * z).sum(-1) - 0.5 * self.dim * math.log(2 * math.pi)
         return result
 

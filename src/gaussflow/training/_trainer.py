@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from gaussflow.rows import Chunk, RankRows, Rows
+from gaussflow.training._average import Average, State, copy_of
 from gaussflow.training._batches import batches, device_of, mean_over, to_device
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
 from gaussflow.training._history import History
@@ -21,6 +23,19 @@ FALL = 1 / 3  # what the learning rate is multiplied with on a plateau
 FALLS = 2  # how often it falls before a plateau is the end
 BAD_BATCHES = 10  # non-finite batches in a row before giving up
 SHARE = 0.05  # of the time that may go into writing checkpoints
+Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Settings(NamedTuple):
+    """What `train` was told about steps; `train` describes each."""
+
+    batch_size: int
+    patience: int
+    clip: float | None
+    seed: int
+    ema: float | None
+    autocast: torch.dtype | None
+    augment: Augment | None
 
 
 class Trainer:
@@ -35,13 +50,9 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         rows: Rows,
         valid: Rows,
-        batch_size: int,
-        patience: int,
-        clip: float | None,
-        seed: int,
+        settings: Settings,
     ) -> None:
-        self.model, self.optimizer, self.rows, self.valid = model, optimizer, rows, valid
-        self.batch_size, self.patience, self.clip, self.seed = batch_size, patience, clip, seed
+        self.model, self.optimizer, self.rows, self.valid, self.settings = model, optimizer, rows, valid, settings
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.ranks = isinstance(rows, RankRows)
         self.epoch, self.waited, self.falls, self.bad, self.finished = 0, 0, 0, 0, False
@@ -52,6 +63,7 @@ class Trainer:
         if self.ranks:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, 0)
+        self.average = None if settings.ema is None else Average(model, settings.ema)
         start = time.perf_counter()
         self.best_score = self._score()
         self.best = self._snapshot()
@@ -66,9 +78,9 @@ class Trainer:
         """Go through the rows once, then look at the held-out rows and decide how to go on."""
         start, total, norms, count, skipped = time.perf_counter(), 0.0, 0.0, 0, 0
         self.epoch += 1
-        self._seed(0)
+        torch.manual_seed(self._mixed(0))
         self.model.train()
-        for chunk in batches(self.rows, self.batch_size, self._mixed(1)):
+        for chunk in self._augmented(batches(self.rows, self.settings.batch_size, self._mixed(1))):
             value, norm = self._step(chunk)
             if math.isfinite(value) and math.isfinite(norm):
                 total, norms, count, self.bad = total + value, norms + norm, count + 1, 0
@@ -80,6 +92,7 @@ class Trainer:
                     f"{self.epoch} at lr {self.lr:.1e}; the model has its best weights. Standardize the rows, "
                     "lower lr, or look for rows far outside the model's range."
                 )
+        self._share_buffers()
         train, norm = (total / count, norms / count) if count else (math.nan, math.nan)
         score = self._score()
         self._record(train, norm, skipped, time.perf_counter() - start, score)
@@ -88,7 +101,9 @@ class Trainer:
     def _step(self, chunk: Chunk) -> tuple[float, float]:
         """One step uphill; value and norm of the gradient, and no step where one of them is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
-        values = self.model(*to_device(chunk, device_of(self.model)))
+        device, dtype = device_of(self.model), self.settings.autocast
+        with nullcontext() if dtype is None else torch.autocast(device.type, dtype):
+            values = self.model(*to_device(chunk, device))
         if self.ranks:
             value = self._backward_over_ranks(values)
         else:
@@ -97,10 +112,27 @@ class Trainer:
             if not math.isfinite(value):
                 return value, math.nan
             (-mean).backward()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.clip or math.inf))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf))
         if math.isfinite(value) and math.isfinite(norm):
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.model)
         return value, norm
+
+    def _augmented(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
+        """The batches with their rows augmented, with noise that the seed and the epoch decide."""
+        augment, generator = self.settings.augment, torch.Generator(self.rows.device).manual_seed(self._mixed(2))
+        for x, context in chunks:
+            y = x if augment is None else augment(x, generator)
+            if y.shape != x.shape:
+                raise ValueError(f"train wants augment to keep the shape {tuple(x.shape)}; got {tuple(y.shape)}.")
+            yield y, context
+
+    def _share_buffers(self) -> None:
+        """Over ranks, take the buffers of rank 0: statistics of batches, for instance, differ between ranks."""
+        if self.ranks:
+            for tensor in (*self.model.buffers(), *(self.average.state.values() if self.average else ())):
+                dist.broadcast(tensor, 0)
 
     def _backward_over_ranks(self, values: Tensor) -> float:
         """Gradients of the mean over the batches of all ranks, on every rank; returns that mean."""
@@ -113,10 +145,11 @@ class Trainer:
         return float(head[0] / head[1])
 
     def _score(self) -> float:
-        """The held-out mean, with the same noise every time; minus infinity where it is not a number."""
+        """The held-out mean of the weights to keep, with the same noise every time; -inf where it is not a number."""
         devices = [d for d in [device_of(self.model)] if d.type == "cuda"]
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed)
+        weights = nullcontext() if self.average is None else self.average.inside(self.model)
+        with torch.random.fork_rng(devices=devices), weights:
+            torch.manual_seed(self.settings.seed)
             score = mean_over(self.model, self.valid)
         return score if math.isfinite(score) else -math.inf
 
@@ -126,7 +159,7 @@ class Trainer:
             self.best_score, self.best, self.waited = score, self._snapshot(), 0
             return
         self.waited += 1
-        if self.waited >= self.patience:
+        if self.waited >= self.settings.patience:
             self.finished = self.falls == FALLS
             if not self.finished:
                 self.restore_best()
@@ -143,20 +176,20 @@ class Trainer:
         self.history.append(record | {"skipped": skipped, "seconds": round(seconds, 3)})
 
     def restore_best(self) -> None:
-        """Give the model its best weights, and leave it in evaluation mode."""
+        """Give the model, and the average, the best weights; leave the model in evaluation mode."""
         self.model.load_state_dict(self.best)
         self.model.eval()
+        if self.average is not None:
+            self.average.state = copy_of(self.best)
 
-    def _snapshot(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+    def _snapshot(self) -> State:
+        """The weights that were scored: those of the average where there is one."""
+        return copy_of(self.model.state_dict() if self.average is None else self.average.state)
 
     def _mixed(self, use: int) -> int:
         """A seed for one use in one epoch on one rank."""
         rank = dist.get_rank() if self.ranks else 0
-        return hash((self.seed, self.epoch, use, rank)) % 2**63
-
-    def _seed(self, use: int) -> None:
-        torch.manual_seed(self._mixed(use))
+        return hash((self.settings.seed, self.epoch, use, rank)) % 2**63
 
     def write(self, path: PathLike | None, last: bool) -> None:
         """Write the checkpoint, unless writing would take more than its share of the time."""
@@ -169,6 +202,8 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimizer.{i}.{k}": v for i, s in state.items() for k, v in s.items() if isinstance(v, Tensor)}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.state.items()}
         write_checkpoint(path, tensors, self._meta())
         self._written = time.monotonic()
         self._cost = self._written - start
@@ -184,6 +219,7 @@ class Trainer:
             "bad": self.bad,
             "finished": self.finished,
             "best_score": best,
+            "averaged": 0 if self.average is None else self.average.steps,
             "history": json.loads(self.history.to_json()),
         }
 
@@ -192,10 +228,9 @@ class Trainer:
         return {
             "optimizer": type(self.optimizer).__name__,
             "lr": self.first_lr,
-            "batch_size": self.batch_size,
-            "patience": self.patience,
-            "clip": self.clip,
-            "seed": self.seed,
+            **self.settings._asdict(),
+            "autocast": None if self.settings.autocast is None else str(self.settings.autocast),
+            "augment": None if self.settings.augment is None else _name(self.settings.augment),
             "rows": [self.rows.n, self.rows.dim, self.rows.context_dim],
             "valid": self.valid.n,
             "sums": [f"{float(part.sum(lambda x, c: (x.sum(),))[0]):.6g}" for part in (self.rows, self.valid)],
@@ -217,6 +252,9 @@ class Trainer:
         self.best = {k: v.to(device_of(self.model)) for k, v in _under("best.", tensors)}
         self.model.load_state_dict(self.best)
         self.model.load_state_dict(dict(_under("model.", tensors)))
+        if self.average is not None:
+            self.average.state = {k: v.to(device_of(self.model)) for k, v in _under("average.", tensors)}
+            self.average.steps = meta["averaged"]
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer.", tensors):
             index, key = name.split(".", 1)
@@ -231,3 +269,8 @@ class Trainer:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
     return ((name.removeprefix(prefix), tensor) for name, tensor in tensors.items() if name.startswith(prefix))
+
+
+def _name(augment: Augment) -> str:
+    """What a checkpoint calls a function by."""
+    return str(getattr(augment, "__qualname__", type(augment).__qualname__))
