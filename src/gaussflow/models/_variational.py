@@ -74,6 +74,8 @@ class Variational(nn.Module, ABC):
             raise TypeError(f"{owner} wants a Likelihood; got {type(likelihood).__name__}. Bernoulli() is one.")
         if posterior_flow is not None and not isinstance(posterior_flow, Transform):
             raise TypeError(f"{owner} wants a Transform for posterior_flow; got {type(posterior_flow).__name__}.")
+        if penalty is not None and not isinstance(penalty, nn.Module):
+            raise TypeError(f"{owner} wants a module for penalty; got {penalty!r}. KLAnnealing(steps) is one.")
         self.image_shape = tuple(check_int(owner, "every size of image_shape", size, 1) for size in image_shape)
         self.dim = math.prod(self.image_shape)
         self.latent_dim = check_int(owner, "latent_dim", latent_dim, 1)
