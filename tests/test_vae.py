@@ -166,16 +166,12 @@ def test_the_importance_bound_grows_with_samples_between_bound_and_likelihood() 
 
 def test_the_importance_bound_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = Exact(a=0.2)
-    vae, x = (
-        VAE((D,), L, exact.encoder(), exact.decoder, exact.likelihood, prior=Flow(Standardize(L).double())),
-        points(),
-    )
+    prior = Flow(exact.standardize(1.0, -0.2))
+    vae, x = VAE((D,), L, exact.encoder(), exact.decoder, exact.likelihood, prior=prior), points()
     for elements in (1, 2 * D, 40):
         monkeypatch.setattr(_variational, "CHUNK_ELEMENTS", elements)
-        whole = vae.importance_bound(x.view(2, 3, D), samples=5)
-        assert whole.shape == (2, 3)
-        vae.set_prior(Flow(exact.standardize(1.0, -0.2)))
-        torch.testing.assert_close(vae.importance_bound(x, samples=5), exact.log_prob(x))
+        bound = vae.importance_bound(x.view(2, 3, D), samples=5)
+        torch.testing.assert_close(bound, exact.log_prob(x).view(2, 3))
         assert vae.sample((2, 5)).shape == (2, 5, D)
 
 
@@ -194,9 +190,8 @@ LIKELIHOODS = [Bernoulli(), ContinuousBernoulli(), Gaussian(0.1, learned=True, s
 
 def conv(likelihood: nn.Module | None = None, **parts: Any) -> VAE:
     shape = (1, 6, 7)
-    return VAE(
-        shape, L, ConvEncoder(shape, 2 * L, (4, 4)), ConvDecoder(L, shape, (4, 4)), likelihood or Bernoulli(), **parts
-    )
+    encoder, decoder = ConvEncoder(shape, 2 * L, (4, 4)), ConvDecoder(L, shape, (4, 4))
+    return VAE(shape, L, encoder, decoder, likelihood or Bernoulli(), **parts)
 
 
 def conditional(**parts: Any) -> ConditionalVAE:
@@ -326,6 +321,7 @@ def test_active_units_and_the_aggregate_posterior() -> None:
 
 
 def fitted_prior() -> VAE:
+    torch.manual_seed(0)  # the rows decide the number of blocks
     vae = conv()
     return vae.set_prior(rbig(aggregate_posterior(vae, torch.rand(200, 42)), max_blocks=2, progress=False)[0])
 
@@ -357,7 +353,7 @@ def test_files_copies_and_pickles(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", ["rbig prior", "penalties", "posterior flow", "conditional", *map(str, range(0))])
+@pytest.mark.parametrize("name", ["rbig prior", "penalties", "posterior flow", "conditional"])
 @pytest.mark.filterwarnings("ignore")
 def test_compiles_whole(name: str, training: bool) -> None:
     torch._dynamo.reset()

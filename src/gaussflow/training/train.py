@@ -98,7 +98,8 @@ def train(
     Warns
     -----
     PosteriorCollapseWarning
-        When a variational model comes out with less than a tenth of its units active on the held-out rows.
+        When a variational model comes out of more than ``patience`` epochs with less than a tenth of its units active
+        on the held-out rows.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def train(
     if checkpoint is not None and Path(checkpoint).exists():
         trainer.resume(checkpoint)
     _run(trainer, epochs, progress, checkpoint)
-    if isinstance(model, Variational) and trainer.epoch:
+    if isinstance(model, Variational) and trainer.epoch > patience:
         warn_if_collapsed(model, valid)
     return trainer.history
 
