@@ -14,8 +14,8 @@ from gaussflow._check import check_int
 class KLAnnealing(nn.Module):
     r"""A weight of the KL term that rises in a straight line from ``start`` to ``end`` over so many training steps.
 
-    A step is a call in training mode. The count is a buffer, and so a part of every checkpoint. Choose fewer steps
-    than `train` takes in ``patience`` epochs: on a plateau it goes back to its best weights and to their count.
+    A step is a call in training mode. The count is a buffer, and so a part of every checkpoint. `train` is patient
+    while the weight still changes: such epochs are no plateau.
 
     Parameters
     ----------
@@ -57,6 +57,11 @@ class KLAnnealing(nn.Module):
         if self.training:
             self.count += 1
         return kl * (self.start + (self.end - self.start) * done)
+
+    @property
+    def changing(self) -> bool:
+        """Whether the weight has not reached its end yet."""
+        return int(self.count) < self.steps
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments that build this object anew."""

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gaussflow.models.schedules import KLAnnealing
 from gaussflow.rows import Chunk, RankRows, Rows
 from gaussflow.training._average import Average, State, copy_of
 from gaussflow.training._batches import batches, device_of, mean_over, to_device
@@ -158,11 +159,15 @@ class Trainer:
         if score > self.best_score:
             self.best_score, self.best, self.waited = score, self._snapshot(), 0
             return
+        if any(isinstance(part, KLAnnealing) and part.changing for part in self.model.modules()):
+            return  # the objective is not yet the one that held-out rows are judged by
         self.waited += 1
         if self.waited >= self.settings.patience:
             self.finished = self.falls == FALLS
             if not self.finished:
+                counts = {k: v.clone() for k, v in self.model.state_dict().items() if not v.is_floating_point()}
                 self.restore_best()
+                self.model.load_state_dict(counts, strict=False)  # an annealing does not begin again
                 self.falls, self.waited = self.falls + 1, 0
                 self._set_lr()
 
