@@ -26,6 +26,7 @@ PROMISED = {
     *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic"),
     *("conv_vae_64", "conditional_vae_28", "LabelPoints"),
     *("KLAnnealing", "FreeBits", "PosteriorCollapseWarning", "active_units", "aggregate_posterior"),
+    "Autoencoder",
     *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),
     "__version__",
 }

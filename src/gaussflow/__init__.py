@@ -13,6 +13,7 @@ from gaussflow.losses import (
 )
 from gaussflow.models import (
     VAE,
+    Autoencoder,
     Bernoulli,
     Bound,
     ConditionalVAE,
@@ -72,6 +73,7 @@ __all__ = [
     "MLP",
     "VAE",
     "AffineCoupling",
+    "Autoencoder",
     "Bernoulli",
     "Bound",
     "Chain",

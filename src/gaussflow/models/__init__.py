@@ -1,6 +1,7 @@
 """Models: modules with a log-density or a bound on it, and samples."""
 
 from gaussflow.models._variational import Bound
+from gaussflow.models.autoencoder import Autoencoder
 from gaussflow.models.base import Density, Likelihood
 from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
 from gaussflow.models.flow import Flow
@@ -10,6 +11,7 @@ from gaussflow.models.vae import VAE, ConditionalVAE, one_hot
 
 __all__ = [
     "VAE",
+    "Autoencoder",
     "Bernoulli",
     "Bound",
     "ConditionalVAE",
