@@ -8,7 +8,21 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from gaussflow import MLP, AffineCoupling, Chain, Flow, Permutation, RankRows, Standardize, train
+from gaussflow import (
+    MLP,
+    VAE,
+    AffineCoupling,
+    Chain,
+    ConvDecoder,
+    ConvEncoder,
+    Flow,
+    Gaussian,
+    KLAnnealing,
+    Permutation,
+    RankRows,
+    Standardize,
+    train,
+)
 
 
 def coupled(seed: int) -> Flow:
@@ -36,6 +50,21 @@ def small_batches(x: torch.Tensor, path: Path, epochs: int, checkpoint: bool) ->
     return {"state": dict(model.state_dict()), "valid": history.column("valid")}
 
 
+def averaged(x: torch.Tensor, path: Path, epochs: int, checkpoint: bool) -> dict[str, object]:
+    """Batch statistics, which differ between ranks, and an average of the weights."""
+    torch.manual_seed(3)
+    encoder, decoder = ConvEncoder((1, 2, 2), 4, (3,)), ConvDecoder(2, (1, 2, 2), (3,))
+    model = VAE((1, 2, 2), 2, encoder, decoder, Gaussian(), penalty=KLAnnealing(20)).double()
+    name = path / "averaged" if checkpoint else None
+    options = {"lr": 0.02, "ema": 0.9, "augment": noisy, "progress": False}
+    history = train(model, RankRows(x), epochs=epochs, batch_size=30, checkpoint=name, **options)
+    return {"state": dict(model.state_dict()), "valid": history.column("valid")}
+
+
+def noisy(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return x + 0.1 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+
 def poisoned(x: torch.Tensor) -> dict[str, object]:
     """A value that is not finite on one rank leaves the batch out on both."""
     model = coupled(4)
@@ -61,6 +90,9 @@ def on_rank(rank: int, folder: str) -> None:
         "whole": small_batches(share, path, 4, checkpoint=False),
         "half": small_batches(share, path, 2, checkpoint=True),
         "resumed": small_batches(share, path, 4, checkpoint=True),
+        "averaged whole": averaged(none, path, 4, checkpoint=False),
+        "averaged half": averaged(none, path, 2, checkpoint=True),
+        "averaged resumed": averaged(none, path, 4, checkpoint=True),
         "poisoned": poisoned(share),
     }
     torch.save(outcome, path / f"rank{rank}.pt")
@@ -89,11 +121,16 @@ def test_full_batches_over_ranks_are_those_of_the_whole(outcomes: list[dict], tm
 def test_ranks_stay_together_and_resume_to_the_bit(outcomes: list[dict]) -> None:
     one, two = outcomes
     assert one["whole"]["valid"][-1] < one["whole"]["valid"][0]
-    for key in ("whole", "half", "resumed"):
-        assert one[key]["valid"] == two[key]["valid"]
-        assert all(torch.equal(v, two[key]["state"][k]) for k, v in one[key]["state"].items())
-    assert one["resumed"]["valid"] == one["whole"]["valid"]
-    assert all(torch.equal(v, one["whole"]["state"][k]) for k, v in one["resumed"]["state"].items())
+    for kind in ("", "averaged "):
+        whole, half, resumed = (kind + key for key in ("whole", "half", "resumed"))
+        for key in (whole, half, resumed):
+            assert one[key]["valid"] == two[key]["valid"]
+            assert all(torch.equal(v, two[key]["state"][k]) for k, v in one[key]["state"].items())
+        assert one[resumed]["valid"] == one[whole]["valid"]
+        assert one[whole]["valid"][-1] < one[whole]["valid"][0]
+        assert all(torch.equal(v, one[whole]["state"][k]) for k, v in one[resumed]["state"].items())
+    statistics = one["averaged whole"]["state"]["encoder.body.1.running_var"]
+    assert (statistics - 1).abs().min() > 0.01  # those of the rank that has rows
 
 
 def test_a_batch_that_is_not_finite_on_one_rank_is_left_out_on_both(outcomes: list[dict]) -> None:

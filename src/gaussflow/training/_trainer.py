@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,24 +19,12 @@ from gaussflow.training._average import Average, State, copy_of
 from gaussflow.training._batches import batches, device_of, mean_over, to_device
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
 from gaussflow.training._history import History
+from gaussflow.training._settings import Settings, identity
 
 FALL = 1 / 3  # what the learning rate is multiplied with on a plateau
 FALLS = 2  # how often it falls before a plateau is the end
 BAD_BATCHES = 10  # non-finite batches in a row before giving up
 SHARE = 0.05  # of the time that may go into writing checkpoints
-Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class Settings(NamedTuple):
-    """What `train` was told about steps; `train` describes each."""
-
-    batch_size: int
-    patience: int
-    clip: float | None
-    seed: int
-    ema: float | None
-    autocast: torch.dtype | None
-    augment: Augment | None
 
 
 class Trainer:
@@ -59,7 +47,7 @@ class Trainer:
         self.epoch, self.waited, self.falls, self.bad, self.finished = 0, 0, 0, 0, False
         self.first_lr = [group["lr"] for group in optimizer.param_groups]
         self.history = History()
-        self.identity = self._identity()
+        self.identity = identity(settings, optimizer, rows, valid)
         self._written, self._cost = time.monotonic(), 0.0
         if self.ranks:
             for tensor in model.state_dict().values():
@@ -130,10 +118,12 @@ class Trainer:
             yield y, context
 
     def _share_buffers(self) -> None:
-        """Over ranks, take the buffers of rank 0: statistics of batches, for instance, differ between ranks."""
-        if self.ranks:
+        """Over ranks, take the buffers of the rank with the most rows: statistics of batches differ between ranks."""
+        if isinstance(self.rows, RankRows):
+            sizes = self.rows._all_gather([self.rows.local.n])
+            most = sizes.index(max(sizes))
             for tensor in (*self.model.buffers(), *(self.average.state.values() if self.average else ())):
-                dist.broadcast(tensor, 0)
+                dist.broadcast(tensor, most)
 
     def _backward_over_ranks(self, values: Tensor) -> float:
         """Gradients of the mean over the batches of all ranks, on every rank; returns that mean."""
@@ -228,19 +218,6 @@ class Trainer:
             "history": json.loads(self.history.to_json()),
         }
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same in a training that goes on from a checkpoint: settings and rows."""
-        return {
-            "optimizer": type(self.optimizer).__name__,
-            "lr": self.first_lr,
-            **self.settings._asdict(),
-            "autocast": None if self.settings.autocast is None else str(self.settings.autocast),
-            "augment": None if self.settings.augment is None else _name(self.settings.augment),
-            "rows": [self.rows.n, self.rows.dim, self.rows.context_dim],
-            "valid": self.valid.n,
-            "sums": [f"{float(part.sum(lambda x, c: (x.sum(),))[0]):.6g}" for part in (self.rows, self.valid)],
-        }
-
     def resume(self, path: PathLike) -> None:
         """Go on from a checkpoint; raises ValueError when it belongs to another training or model."""
         tensors, meta = read_checkpoint(path)
@@ -274,8 +251,3 @@ class Trainer:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
     return ((name.removeprefix(prefix), tensor) for name, tensor in tensors.items() if name.startswith(prefix))
-
-
-def _name(augment: Augment) -> str:
-    """What a checkpoint calls a function by."""
-    return str(getattr(augment, "__qualname__", type(augment).__qualname__))

@@ -16,7 +16,8 @@ from gaussflow.models.diagnostics import warn_if_collapsed
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike
 from gaussflow.training._history import History
-from gaussflow.training._trainer import Augment, Settings, Trainer
+from gaussflow.training._settings import Augment, Settings
+from gaussflow.training._trainer import Trainer
 from gaussflow.transforms.base import Transform
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
