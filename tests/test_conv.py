@@ -107,7 +107,9 @@ def test_the_reference_models() -> None:
 def test_config_rebuilds_through_json(batch_norm: bool) -> None:
     nets = [
         ConvEncoder((1, 9, 8), 4, (3, 5), context_dim=2, batch_norm=batch_norm, dtype=torch.float64),
-        ConvDecoder(2, (1, 9, 8), (5, 3), context_dim=2, label_code=False, planes=3, batch_norm=batch_norm),
+        ConvDecoder(
+            2, (1, 9, 8), (5, 3), last_width=2, context_dim=2, label_code=False, planes=3, batch_norm=batch_norm
+        ),
     ]
     for net in nets:
         rebuilt = type(net)(**json.loads(json.dumps(net.config())))

@@ -110,7 +110,7 @@ class ConvDecoder(nn.Module):
 
     With context, the other two label points. ``label_code``: the context is concatenated with the latent code.
     ``label_output``: a linear map of the context gives pictures of the size of the image, ``planes`` of them, which are
-    concatenated with the last feature maps and merged into them by one more convolution before the last one.
+    concatenated with the last feature maps, and a convolution to ``2 * planes`` maps merges both before the last one.
 
     Parameters
     ----------
@@ -119,7 +119,9 @@ class ConvDecoder(nn.Module):
     image_shape
         Channels, height and width (C, H, W).
     widths
-        Channels of each layer; the last one stays as wide as the one before it.
+        Channels that go into each layer.
+    last_width
+        Channels that come out of the last layer, at the size of the image; None for those that go into it.
     context_dim
         Context coordinates; 0 for none.
     label_code, label_output
@@ -152,6 +154,7 @@ class ConvDecoder(nn.Module):
         image_shape: Sequence[int],
         widths: Sequence[int] = (128, 64, 32),
         *,
+        last_width: int | None = None,
         context_dim: int = 0,
         label_code: bool = True,
         label_output: bool = True,
@@ -169,8 +172,9 @@ class ConvDecoder(nn.Module):
         if context_dim and not (label_code or label_output):
             raise ValueError("ConvDecoder wants label_code or label_output with context; for none set context_dim=0.")
         channels, *sides = self.image_shape
-        first, last = self.widths[0], self.widths[-1]
-        self.start = (first, *_halved(sides, len(self.widths)))
+        last = self.widths[-1] if last_width is None else check_int("ConvDecoder", "last_width", last_width, 1)
+        self.last_width = last
+        self.start = (self.widths[0], *_halved(sides, len(self.widths)))
         self.head = nn.Linear(in_dim + context_dim * self.label_code, math.prod(self.start))
         layers: list[nn.Module] = []
         for m, n in pairwise((*self.widths, last)):
@@ -179,7 +183,9 @@ class ConvDecoder(nn.Module):
         self.label_images: nn.Linear | None = None
         if context_dim and label_output:
             self.label_images = nn.Linear(context_dim, planes * math.prod(sides), bias=False)
-            self.merge = nn.Sequential(nn.Conv2d(last + planes, last, 3, padding=1), *_after(last, batch_norm))
+            merged = 2 * planes  # few maps, since at full size each is dear
+            self.merge = nn.Sequential(nn.Conv2d(last + planes, merged, 3, padding=1), *_after(merged, batch_norm))
+            last = merged
         self.last = nn.Conv2d(last, channels, 3, padding=1)
         self.to(dtype=dtype, device=device)
 
@@ -206,6 +212,7 @@ class ConvDecoder(nn.Module):
             "in_dim": self.in_dim,
             "image_shape": list(self.image_shape),
             "widths": list(self.widths),
+            "last_width": self.last_width,
             "context_dim": self.context_dim,
             "label_code": self.label_code,
             "label_output": self.label_output,

@@ -93,7 +93,7 @@ def conditional_vae_28(
     latent_dim
         Size of the code.
     widths
-        Channels of the encoder's layers, and in reverse of the decoder's.
+        Channels of the encoder's layers, and in reverse of the decoder's; half the first at full size.
     label_points
         Where the label enters; without the output some classes come out alike.
     likelihood
@@ -121,6 +121,7 @@ def conditional_vae_28(
         latent_dim,
         shape,
         widths[::-1],
+        last_width=max(1, widths[0] // 2),  # at full size each channel is dear
         context_dim=classes if points.code or points.output else 0,
         label_code=points.code,
         label_output=points.output,
