@@ -142,7 +142,7 @@ def as_distribution(
     context
         Context (..., C), or None; (...) is the batch shape.
     validate_args
-        Whether `log_prob` checks its values, as everywhere in `torch.distributions`.
+        Whether ``log_prob`` checks its values, as everywhere in ``torch.distributions``.
 
     Returns
     -------

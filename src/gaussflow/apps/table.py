@@ -170,7 +170,7 @@ def remarks(table: Table) -> list[str]:
 
 
 def write_table(path: str | os.PathLike[str], names: Sequence[str], rows: Iterable[Sequence[float | str]]) -> None:
-    """Write a table with a header, ten significant digits each, whole or not at all (`whole`)."""
+    """Write a table with a header, ten significant digits each, whole or not at all."""
     with whole(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)

@@ -44,7 +44,7 @@ class MixtureCDF(Transform):
     components
         Number of components K per coordinate.
     kernel
-        The law F: `gaussflow.ops.mixture.normal_kernel`, ``logistic_kernel``, or another function of the same form.
+        The law F: `normal_kernel`, `logistic_kernel`, or another function of the same form.
     dtype, device
         Those of the numbers held.
 
