@@ -18,6 +18,15 @@ class FlowDistribution(Distribution):
     """A flow, given context, as a `torch.distributions.Distribution`; make one with `as_distribution`.
 
     The parameters stay those of the flow: train the flow, not this view of it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import Flow, Standardize
+    >>> from gaussflow.apps.distributions import FlowDistribution
+    >>> law = FlowDistribution(Flow(Standardize(3)))
+    >>> law.event_shape, law.rsample((7,)).shape, law.log_prob(torch.randn(7, 3)).shape
+    (torch.Size([3]), torch.Size([7, 3]), torch.Size([7]))
     """
 
     has_rsample = True
@@ -82,6 +91,16 @@ class LatentToData(TorchTransform):
     torch's direction is from the base to the data, so that calling it is our ``inverse`` and its inverse our
     ``forward``. A value comes together with its log-determinant, which is kept for one question about that very pair
     and then forgotten: an answer is never stale after a step of an optimizer, as it is with torch's own cache.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import Standardize
+    >>> from gaussflow.apps.distributions import LatentToData
+    >>> decode, z = LatentToData(Standardize(3)), torch.randn(7, 3)
+    >>> x = decode(z)
+    >>> x.shape, decode.log_abs_det_jacobian(z, x).shape
+    (torch.Size([7, 3]), torch.Size([7]))
     """
 
     domain = constraints.independent(constraints.real, 1)

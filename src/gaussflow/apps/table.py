@@ -34,6 +34,14 @@ class Table:
         Where each row stood in the file, counted from 0 below the header, shape (N,).
     total
         Number of rows of the file, those left out included.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.apps.table import Table
+    >>> table = Table(("a", "b"), torch.randn(5, 2), torch.arange(5), total=5)
+    >>> table.columns(["b", "a"]).values.shape
+    torch.Size([5, 2])
     """
 
     names: tuple[str, ...]
@@ -133,7 +141,17 @@ def read_table(
 
 
 def check_columns(table: Table) -> None:
-    """Raise ValueError for a table without a density: no two rows, or a constant column."""
+    """Raise ValueError for a table without a density: no two rows, or a constant column.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.apps.table import Table, check_columns
+    >>> check_columns(Table(("a",), torch.ones(5, 1), torch.arange(5), total=5))
+    Traceback (most recent call last):
+    ...
+    ValueError: a constant has no density: column 'a' never changes (first value 1); leave it out with --drop a.
+    """
     if len(table.values) < 2:
         raise ValueError(f"a density wants many rows; the table has {len(table.values)}.")
     constant = (table.values == table.values[0]).all(0)
@@ -145,7 +163,17 @@ def check_columns(table: Table) -> None:
 
 
 def remarks(table: Table) -> list[str]:
-    """What to know about a table before trusting its density: values that repeat, columns that follow from others."""
+    """What to know about a table before trusting its density: values that repeat, columns that follow from others.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.apps.table import Table, remarks
+    >>> x = torch.randn(50, 1, dtype=torch.float64)
+    >>> for remark in remarks(Table(("length", "double"), torch.cat([x, 2 * x], 1), torch.arange(50), total=50)):
+    ...     print(remark)
+    'length', 'double' follow from one another by a linear rule ...
+    """
     said = []
     tied = []
     for name, column in zip(table.names, table.values.T, strict=True):
@@ -170,7 +198,26 @@ def remarks(table: Table) -> list[str]:
 
 
 def write_table(path: str | os.PathLike[str], names: Sequence[str], rows: Iterable[Sequence[float | str]]) -> None:
-    """Write a table with a header, ten significant digits each, whole or not at all."""
+    """Write a table with a header, ten significant digits each, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file; it is there after the last row, or not at all.
+    names
+        The D names of the header.
+    rows
+        The rows, D cells each: numbers or text.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from gaussflow.apps.table import read_table, write_table
+    >>> path = os.path.join(tempfile.mkdtemp(), "table.csv")
+    >>> write_table(path, ["a", "b"], [[1, 2.5], [3, 4.5]])
+    >>> read_table(path).values.shape
+    torch.Size([2, 2])
+    """
     with whole(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)

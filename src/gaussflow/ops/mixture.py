@@ -65,12 +65,32 @@ CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large alloc
 
 
 def normal_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""The normal law: exponent :math:`-v^2/2`, Mills ratio over :math:`\sqrt{2\pi}`, density factor that constant."""
+    r"""The normal law: exponent :math:`-v^2/2`, Mills ratio over :math:`\sqrt{2\pi}`, density factor that constant.
+
+    Tail and density are the exponential of the exponent times their factor; so a kernel keeps its digits far out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.transforms import normal_kernel
+    >>> exponent, tail, density = normal_kernel(torch.linspace(0, 5, 7))
+    >>> exponent.shape, tail.shape, density.shape
+    (torch.Size([7]), torch.Size([7]), torch.Size([]))
+    """
     return -0.5 * v.square(), tail_ratio(v, INVERSE_SQRT_2PI), v.new_full((), INVERSE_SQRT_2PI)
 
 
 def logistic_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""The logistic law: exponent :math:`-v`, tail factor :math:`\sigma(v)`, density factor :math:`\sigma(v)^2`."""
+    r"""The logistic law: exponent :math:`-v`, tail factor :math:`\sigma(v)`, density factor :math:`\sigma(v)^2`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.transforms import logistic_kernel
+    >>> exponent, tail, density = logistic_kernel(torch.linspace(0, 5, 7))
+    >>> exponent.shape, tail.shape, density.shape
+    (torch.Size([7]), torch.Size([7]), torch.Size([7]))
+    """
     tail = torch.sigmoid(v)
     return -v, tail, tail.square()
 

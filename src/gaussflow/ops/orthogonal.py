@@ -156,6 +156,13 @@ def orthonormalise(q: Tensor) -> Tensor:
 
     A step :math:`Q \leftarrow \tfrac12 Q (3 I - Q^\top Q)` squares the error and converges to the polar factor
     (Higham 2008, Functions of matrices, chapter 8): an error of 1e-4 is at rounding after two.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops import haar, orthonormalise
+    >>> orthonormalise(haar(3) + 1e-5).shape
+    torch.Size([3, 3])
     """
     eye = torch.eye(q.shape[-1], dtype=torch.float64, device=q.device)
     exact = q.double()
@@ -197,6 +204,14 @@ def eigenbasis(matrix: Tensor) -> tuple[Tensor, Tensor]:
     -------
     values, axes
         (D,) descending, and (D, D) with one eigenvector a row; float64.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops import eigenbasis
+    >>> values, axes = eigenbasis(torch.diag(torch.tensor([1.0, 3.0, 2.0])))
+    >>> values.shape, axes.shape
+    (torch.Size([3]), torch.Size([3, 3]))
     """
     values, vectors = torch.linalg.eigh(matrix.double())
     values, axes = values.flip(0), vectors.mT.flip(0).contiguous()
