@@ -80,6 +80,17 @@ MUTANTS = [
     # models
     Mutant("models/flow.py", " - 0.5 * self.dim * math.log(2 * math.pi)", "", "tests/test_flow.py"),
     Mutant("models/flow.py", "self.transform.inverse(z, context)[0]", "self.transform(z, context)[0]", "tests/test_flow.py"),
+    Mutant("models/_variational.py", "2 * self.latent_dim)\n        mean, log_variance = numbers.chunk(2, -1)", "2 * self.latent_dim)\n        log_variance, mean = numbers.chunk(2, -1)", "tests/test_vae.py"),
+    Mutant("models/_variational.py", "soft_bound(log_variance, LOG_VARIANCE)", "soft_bound(2 * log_variance, LOG_VARIANCE)", "tests/test_vae.py -k standard_deviation"),
+    Mutant("models/_variational.py", "if self.training and self.penalty is not None:", "if self.penalty is not None:", "tests/test_vae.py"),
+    Mutant("models/_variational.py", "total - math.log(samples)", "total", "tests/test_vae.py"),
+    Mutant("models/_posterior.py", "posterior.gaussian.log_prob(u) - ladj", "posterior.gaussian.log_prob(u) + ladj", "tests/test_vae.py"),
+    Mutant("models/schedules.py", "        if self.training:\n            self.count += 1", "        self.count += 1", "tests/test_vae.py tests/test_vae_train.py"),
+    Mutant("models/likelihoods.py", "(x - 0.5) * output - log_sinhc", "(x - 0.5) * output + log_sinhc", "tests/test_likelihoods.py"),
+    Mutant("models/likelihoods.py", "torch.where(low, below, torch.where(high, above, inner))", "inner", "tests/test_likelihoods.py"),
+    Mutant("models/diagnostics.py", "(second - first.square())", "second", "tests/test_vae.py"),
+    Mutant("nets/conv.py", "(have - want) // 2", "(have - want) * 0", "tests/test_conv.py"),
+    Mutant("nets/conv.py", "torch.cat([code, given], 1) if self.label_code else code", "torch.cat([code, 0 * given], 1) if self.label_code else code", "tests/test_conv.py"),
     # grow
     Mutant("training/grow.py", "key=self.nats[1:].__getitem__", "key=lambda i: -i", "tests/test_grow.py"),
     Mutant("training/grow.py", "self.held_out.through(block)", "self.held_out", "tests/test_grow.py"),
@@ -100,8 +111,12 @@ MUTANTS = [
     # train
     Mutant("training/_trainer.py", "(-mean).backward()", "mean.backward()", "tests/test_train.py"),
     Mutant("training/_trainer.py", "if score > self.best_score:", "if True:", "tests/test_train.py"),
-    Mutant("training/_trainer.py", "self.clip or math.inf", "math.inf", "tests/test_train.py"),
+    Mutant("training/_trainer.py", "self.settings.clip or math.inf", "math.inf", "tests/test_train.py"),
     Mutant("training/_trainer.py", "(-values.sum() / head[1]", "(-values.mean() / head[1]", "tests/test_train_ranks.py"),
+    Mutant("training/_trainer.py", "nullcontext() if self.average is None else self.average.inside(self.model)", "nullcontext()", "tests/test_vae_train.py"),
+    Mutant("training/_trainer.py", "                self.model.load_state_dict(counts, strict=False)  # an annealing does not begin again\n", "", "tests/test_vae_train.py"),
+    Mutant("training/_trainer.py", "            self.average.steps = meta[\"averaged\"]\n", "", "tests/test_vae_train.py"),
+    Mutant("training/_trainer.py", "most = sizes.index(max(sizes))", "most = 0", "tests/test_train_ranks.py"),
     # files
     Mutant("training/_checkpoint.py", 'self._header.get("sha256") != ', "None is ", "tests/test_checkpoint.py tests/test_io.py"),
     Mutant("training/_checkpoint.py", "if version != str(FORMAT_VERSION):", "if False:", "tests/test_checkpoint.py tests/test_io.py"),

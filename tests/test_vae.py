@@ -236,6 +236,8 @@ def test_annealing_counts_training_steps_only() -> None:
         assert torch.equal(value, vae.elbo(x).elbo)
         vae.train()
     assert int(vae.penalty.count) == 6
+    vae.penalty.eval()(torch.ones(2))
+    assert int(vae.penalty.count) == 6
 
 
 def test_free_bits_pay_for_the_mean_over_the_batch() -> None:
