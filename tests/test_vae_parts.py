@@ -156,6 +156,12 @@ def test_doors() -> None:
         (lambda: VAE((D,), L, *nets, Gaussian()).sample(-1), ValueError, "shape of at least 0"),
         (lambda: VAE((D,), L, *nets, Gaussian()).importance_bound(torch.zeros(D), samples=0), ValueError, "samples"),
         (lambda: VAE((D,), L, *nets, Bernoulli())(torch.full((1, D), 2.0)), ValueError, r"pixels in \[0, 1\]"),
+        (
+            lambda: conditional()(torch.rand(2, 42), torch.arange(3)),
+            ValueError,
+            r"batch \(3,\) of contexts for .* \(2,\)",
+        ),
+        (lambda: conditional().decode(torch.rand(L), torch.arange(3)), ValueError, r"a batch \(\) of rows"),
         (lambda: conditional()(torch.rand(2, 42)), ValueError, "needs context .* or class labels"),
         (lambda: conditional()(torch.rand(2, 42), torch.tensor([0, 3])), ValueError, "labels from 0 to 2"),
         (lambda: conditional()(torch.rand(2, 42), torch.rand(2, 4)), ValueError, r"works on \(\.\.\., 3\)"),

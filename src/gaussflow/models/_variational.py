@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -111,8 +111,11 @@ class Variational(nn.Module, ABC):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean image (..., D) of codes z (..., L)."""
-        check_last(type(self).__name__, z, self.latent_dim, "z")
-        return self.likelihood.mean(self._output(z, self._context(context)))
+        owner, context = type(self).__name__, self._context(context)
+        check_last(owner, z, self.latent_dim, "z")
+        if context is not None:
+            _check_batch(owner, context.shape[:-1], z.shape[:-1])
+        return self.likelihood.mean(self._output(z, context))
 
     def elbo(self, x: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Bound:
         """The evidence lower bound and its terms, one code drawn for each image.
@@ -170,13 +173,7 @@ class Variational(nn.Module, ABC):
         Source: Burda, Grosse and Salakhutdinov (2016).
         """
         check_int(type(self).__name__, "samples", samples, 1)
-        x, context = self._door(x, context)
-        batch, rows = x.shape[:-1], x.reshape(-1, self.dim) if x.numel() else x.reshape(0, self.dim)
-        given = None if context is None else context.expand(*batch, -1).reshape(len(rows), context.shape[-1])
-        step = max(1, CHUNK_ELEMENTS // self.dim)
-        blocks = [slice(i, i + step) for i in range(0, max(1, len(rows)), step)]
-        values = [self._weighted(rows[b], None if given is None else given[b], samples, generator) for b in blocks]
-        return torch.cat(values).reshape(batch)
+        return self._in_blocks(lambda x, c: self._weighted(x, c, samples, generator), *self._door(x, context))
 
     @torch.no_grad()
     def sample(
@@ -206,15 +203,8 @@ class Variational(nn.Module, ABC):
             check_int(owner, "shape", size, 0)
         context = self._context(context)
         batch = (*shape, *(() if context is None else context.shape[:-1]))
-        z = self._from_prior(batch, context, generator).reshape(math.prod(batch), self.latent_dim)
-        given = None if context is None else context.expand(*batch, -1).reshape(len(z), context.shape[-1])
-        step = max(1, CHUNK_ELEMENTS // self.dim)
         with evaluating(self):
-            images = [
-                self.decode(z[i : i + step], None if given is None else given[i : i + step])
-                for i in range(0, max(1, len(z)), step)
-            ]
-        return torch.cat(images).reshape(*batch, self.dim)
+            return self._in_blocks(self.decode, self._from_prior(batch, context, generator), context)
 
     def config(self) -> dict[str, Any]:
         """The keyword arguments that build this object anew."""
@@ -282,6 +272,15 @@ class Variational(nn.Module, ABC):
             return self.prior.sample(batch, None, generator)
         return self.prior.sample(batch[: len(batch) - context.dim() + 1], context, generator)
 
+    def _in_blocks(self, f: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, context: Tensor | None) -> Tensor:
+        """The function of x (..., n) and context, block by block of rows, so that its temporaries stay small."""
+        batch, step = x.shape[:-1], max(1, CHUNK_ELEMENTS // self.dim)
+        rows = x.reshape(math.prod(batch), x.shape[-1])
+        given = None if context is None else context.expand(*batch, -1).reshape(len(rows), self.context_dim)
+        blocks = [slice(i, i + step) for i in range(0, max(1, len(rows)), step)]
+        values = torch.cat([f(rows[b], None if given is None else given[b]) for b in blocks])
+        return values.reshape((*batch, *values.shape[1:]))
+
     def _output(self, z: Tensor, context: Tensor | None) -> Tensor:
         return self._call(self.decoder, z, context, self.dim)
 
@@ -303,7 +302,10 @@ class Variational(nn.Module, ABC):
         owner = type(self).__name__
         check_last(owner, x, self.dim)
         check_dtype(owner, x, self._like().dtype)
-        return x, self._context(context)
+        context = self._context(context)
+        if context is not None:
+            _check_batch(owner, context.shape[:-1], x.shape[:-1])
+        return x, context
 
     def _context(self, context: Tensor | None) -> Tensor | None:
         """The context that the parts see; here they see none."""
@@ -320,6 +322,16 @@ class Variational(nn.Module, ABC):
     def _like(self) -> Tensor:
         """A tensor with the dtype and device of the model."""
         return next((p for p in self.encoder.parameters()), torch.empty(0))
+
+
+def _check_batch(owner: str, context: Sequence[int], rows: Sequence[int]) -> None:
+    """Raise ValueError where a batch of contexts does not broadcast to a batch of rows."""
+    pairs = zip(reversed(context), reversed(rows), strict=False)
+    if len(context) > len(rows) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise ValueError(
+            f"{owner} wants one context for each row; got a batch {tuple(context)} of contexts for a batch "
+            f"{tuple(rows)} of rows. One that serves several rows has 1 on their axis."
+        )
 
 
 @contextmanager
