@@ -47,6 +47,8 @@ MUTANTS = [
     Mutant("rows/_chunks.py", "super(ChunkRows, self._but(_transforms=()))", "super()", "tests/test_rows.py"),
     Mutant("rows/_chunks.py", "if count != self.n:", "if False:", "tests/test_rows.py"),
     Mutant("rows/_chunks.py", "or size > KEEP_BYTES", "or True", "tests/test_rows.py"),
+    # recipes
+    Mutant("recipes/rbig.py", "index == 1 and whiten", "False", "tests/test_rbig.py"),
     # transforms: the frame
     Mutant("transforms/base.py", "for part in reversed(list(self)):", "for part in self:", contract("round_trip")),
     Mutant("transforms/base.py", "                rows = rows.through(part)\n", "                pass\n", "tests/test_chain.py"),
