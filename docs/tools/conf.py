@@ -17,9 +17,12 @@ project = "gaussflow"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 default_role = "py:obj"
 nitpicky = True
-add_module_names = False
+nitpick_ignore = [("py:obj", "ms_ssim")]
 autosummary_generate = False
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    name: name for name in ("Data", "Chunk", "PathLike", "MakeBlock", "MakeRotation", "MakeOptimizer", "Augment")
+}
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
 napoleon_google_docstring = False
@@ -53,8 +56,6 @@ SPELT = {
     "TorchTransform": "torch.distributions.transforms.Transform",
 }
 PUBLIC = {name.short: full for full, name in every_name().items()}
-# Aliases of types are explained where they are used; they have no page.
-ALIASES = {"Data", "Chunk", "Map", "PathLike", "ArrayLike", "Augment", "Kernel"}
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -67,14 +68,12 @@ def setup(app: Any) -> dict[str, bool]:
 def _elsewhere(app: Any, env: Any, node: nodes.Element, content: nodes.Node) -> nodes.Node | None:
     """A link to a public name spelt short, to another project, or plain text; None for what is broken."""
     target = node.get("reftarget", "")
-    last = target.rsplit(".", 1)[-1]
     if full := PUBLIC.get(target):
         python = env.get_domain("py")
         return python.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, content)
     if uri := _address(SPELT.get(target, target)):
         return nodes.reference("", "", content, refuri=uri, internal=False)
-    private = target.startswith("gaussflow.") and "._" in target
-    return content if private or last in ALIASES or last.startswith(("Make", "Fit")) else None
+    return content if node["reftype"] == "class" else None  # in annotations, which mypy checks: aliases, private types
 
 
 def _public_bases(app: Any, name: str, thing: object, options: object, bases: list[Any]) -> None:

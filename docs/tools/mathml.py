@@ -33,4 +33,7 @@ def mathml(tex: str, display: str) -> str:
     tex = html.unescape(tex).strip().replace(r"\tfrac12", r"\tfrac{1}{2}")
     tex = re.sub(r"\\begin\{split\}(.*)\\end\{split\}", r"\\begin{aligned}\1\\end{aligned}", tex, flags=re.DOTALL)
     out = convert(tex, display=display)
-    return UPRIGHT.sub(r"<mi>\1</mi><mo>&#x2061;</mo>", out)
+    out = UPRIGHT.sub(r'<mi>\1</mi><mspace width="0.167em" />', out)
+    out = re.sub(r"<mo[^>]*>([A-Za-z]+)</mo>", r'<mi>\1</mi><mspace width="0.167em" />', out)
+    out = re.sub(r"<mi>(~|&#x0*7E;)</mi>", r'<mo lspace="0.278em" rspace="0.278em">&#x223C;</mo>', out)
+    return re.sub(r"<mo[^>]*>(\||&#x0007C;|&#x02016;)</mo>", r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', out)

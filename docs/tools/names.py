@@ -31,9 +31,8 @@ def apps() -> dict[str, str]:
     """The modules of the floor of apps, each with the head of its docstring as title."""
     folder = Path(gaussflow.__file__).parent / "apps"
     modules = [f"gaussflow.apps.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
-    return {
-        module: re.split(r"[:.,](?: |$)", importlib.import_module(module).__doc__ or module)[0] for module in modules
-    }
+    heads = {module: importlib.import_module(module).__doc__ or module for module in modules}
+    return {module: re.split(r"[:.](?: |$)", head)[0].replace("`", "") for module, head in heads.items()}
 
 
 ROOMS |= apps()
@@ -86,7 +85,7 @@ def _index() -> str:
         summary = (importlib.import_module(module).__doc__ or "").strip().split("\n\n")[0]
         names = [name for name in public(module) if _has_page(name)]
         lines += [title, "-" * len(title), "", summary, ""]
-        lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {name.full}" for name in names), ""]
+        lines += [".. autosummary::", "   :nosignatures:", "", *(f"   ~{name.full}" for name in names), ""]
     lines += [".. toctree::", "   :hidden:", "   :glob:", "", "   gaussflow.*", ""]
     return "\n".join(lines)
 
