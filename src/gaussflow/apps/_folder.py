@@ -10,24 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaussflow.apps._images import Images, Size, resized, unit
+from gaussflow.apps._images import Images, Shaping, shaped, unit
 from gaussflow.apps._optional import need
 
 GREY = ("1", "L")  # modes of Pillow; deeper grey is refused, since Pillow would cut it off at 255
 
 
-def from_folder(
-    folder: Path, size: Size, crop: int | None, colour: bool | None, classes: Sequence[str] | None
-) -> Images:
+def from_folder(folder: Path, classes: Sequence[str] | None, shaping: Shaping) -> Images:
     """Images of a folder; classes are the names of its subfolders, in order (numbers by size)."""
     opener = need("PIL.Image", "reading images from a folder")
     groups, names = _groups(folder, classes)
     images, places = [], []
     for place, files in enumerate(groups):
         for file in files:
-            images.append((file, resized(unit(_open(opener, file, colour)[None]), size, crop)[0]))
+            images.append((file, shaped(unit(_open(opener, file)[None]), shaping)[0]))
             places.append(place)
-    if colour is None and len({image.shape[0] for _, image in images}) > 1:
+    if len({image.shape[0] for _, image in images}) > 1:
         images = [(file, image.expand(3, -1, -1)) for file, image in images]
     first, shape = images[0][0], tuple(images[0][1].shape)
     for file, image in images:
@@ -74,18 +72,18 @@ def _order(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)
 
 
-def _open(opener: Any, file: Path, colour: bool | None) -> Tensor:
+def _open(opener: Any, file: Path) -> Tensor:
     try:
         with opener.open(file) as image:
             image.load()
-            return decoded(image, colour)
+            return decoded(image)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises for files of all kinds
         raise ValueError(f"{file} is no image that can be read [{error}]; move it away or save it anew.") from error
 
 
-def decoded(image: Any, colour: bool | None) -> Tensor:
+def decoded(image: Any) -> Tensor:
     """A Pillow image as bytes (C, H, W), C being 1 or 3."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         raise ValueError(f"an image of mode {image.mode} has more than 8 bits a pixel; save it with 8.")
@@ -94,6 +92,6 @@ def decoded(image: Any, colour: bool | None) -> Tensor:
         if image.getextrema()[3][0] < 255:
             raise ValueError("an image with transparent pixels has no colour there; save it on a background.")
         image = image.convert("RGB")
-    grey = image.mode in GREY if colour is None else not colour
+    grey = image.mode in GREY
     pixels = np.array(image.convert("L" if grey else "RGB"))
     return torch.from_numpy(pixels[None] if grey else pixels.transpose(2, 0, 1).copy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from gaussflow.rows import Rows, as_rows
 
 Size = int | tuple[int, int] | None
 CHANNELS = (1, 3)  # grey and colour
+LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow has it
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,17 @@ class Images:
         return pixels[:, 0] if self.image_shape[0] == 1 else pixels.transpose(0, 2, 3, 1)
 
 
-def from_array(array: object, labels: object, classes: Sequence[str] | None, size: Size, crop: int | None) -> Images:
+class Shaping(NamedTuple):
+    """What is done to every image on its way in; `read_images` describes each."""
+
+    size: Size = None
+    crop: int | None = None
+    colour: bool | None = None
+
+
+def from_array(array: object, labels: object, classes: Sequence[str] | None, shaping: Shaping) -> Images:
     """Images from an array or tensor (N, H, W), (N, H, W, C) or (N, C, H, W)."""
-    pixels = resized(unit(channel_first(as_tensor(array))), size, crop)
+    pixels = shaped(unit(channel_first(as_tensor(array))), shaping)
     places, names = classes_of(labels, classes, len(pixels))
     channels, height, width = pixels.shape[1:]
     return Images(pixels.flatten(1).contiguous(), places, (channels, height, width), names)
@@ -129,8 +138,13 @@ def unit(pixels: Tensor) -> Tensor:
     return pixels.float() / 255 if whole else pixels.float()
 
 
-def resized(pixels: Tensor, size: Size, crop: int | None) -> Tensor:
-    """The middle ``crop`` by ``crop`` pixels, then resized to ``size`` with antialiasing; None leaves out a step."""
+def shaped(pixels: Tensor, shaping: Shaping) -> Tensor:
+    """Made grey or coloured, cut to the middle square, resized with antialiasing; None leaves out a step."""
+    size, crop, colour = shaping
+    if colour is False and pixels.shape[1] == 3:
+        pixels = (pixels * LUMA.reshape(3, 1, 1)).sum(1, keepdim=True)
+    elif colour and pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
     height, width = pixels.shape[2:]
     if crop is not None:
         check_int("read_images", "crop", crop, 1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gaussflow._files import whole
-from gaussflow.apps._images import Images, Size, from_array
+from gaussflow.apps._images import Images, Shaping, from_array
 
 
 def write_csv(images: Images, path: Path) -> None:
@@ -40,7 +40,7 @@ def write_npz(images: Images, path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
 
 
-def from_npz(path: Path, size: Size, crop: int | None, classes: Sequence[str] | None) -> Images:
+def from_npz(path: Path, classes: Sequence[str] | None, shaping: Shaping) -> Images:
     """Read what `write_npz` wrote; ``labels`` and ``classes`` may be missing."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -52,14 +52,12 @@ def from_npz(path: Path, size: Size, crop: int | None, classes: Sequence[str] | 
         raise ValueError(f"{path} wants an array 'images'; it holds {', '.join(names[:10]) or 'nothing'}.")
     named = classes if classes is not None else held["classes"].tolist() if "classes" in held else None
     try:
-        return from_array(held["images"], held.get("labels"), named, size, crop)
+        return from_array(held["images"], held.get("labels"), named, shaping)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def from_csv(
-    path: Path, size: Size, crop: int | None, classes: Sequence[str] | None, shape: tuple[int, int, int] | None
-) -> Images:
+def from_csv(path: Path, classes: Sequence[str] | None, shaping: Shaping, shape: tuple[int, int, int] | None) -> Images:
     """Read what `write_csv` wrote."""
     with open(path, encoding="utf-8-sig") as file:
         names = file.readline().strip().split(",")
@@ -80,7 +78,7 @@ def from_csv(
             f"{path} holds {len(names) - 1} pixels a line, which is no image of {shape}; give image_shape."
         )
     try:
-        return from_array(numbers[:, 1:].reshape(-1, *shape), numbers[:, 0], classes, size, crop)
+        return from_array(numbers[:, 1:].reshape(-1, *shape), numbers[:, 0], classes, shaping)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

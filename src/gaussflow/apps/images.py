@@ -14,7 +14,7 @@ from torch import Tensor
 from gaussflow._check import check_int
 from gaussflow._files import whole
 from gaussflow.apps._folder import decoded, from_folder
-from gaussflow.apps._images import Images, Size, channel_first, classes_of, from_array, resized, unit
+from gaussflow.apps._images import Images, Shaping, Size, channel_first, classes_of, from_array, shaped, unit
 from gaussflow.apps._labelled_files import from_csv, from_npz
 from gaussflow.apps._plots import new_figure
 
@@ -45,7 +45,7 @@ def read_images(
     crop
         Side of the middle square to take before that; None for the whole image.
     colour
-        Of a folder: True for three channels, False for grey; None takes grey where all images are grey.
+        True for three channels, False for grey; None leaves what is there, and takes a folder of both for colour.
     labels
         Of an array: one integer or name for each image, or None for images without classes.
     classes
@@ -78,28 +78,29 @@ def read_images(
     >>> images.x.shape, images.image_shape, images.labels.tolist(), images.classes
     (torch.Size([6, 900]), (3, 20, 15), [0, 0, 1, 1, 2, 2], ('2', '5', '7'))
     """
+    shaping = Shaping(size, crop, colour)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
-            return from_folder(path, size, crop, colour, classes)
+            return from_folder(path, classes, shaping)
         if path.suffix.lower() == ".npz":
-            return from_npz(path, size, crop, classes)
+            return from_npz(path, classes, shaping)
         if path.suffix.lower() == ".csv":
-            return from_csv(path, size, crop, classes, image_shape)
+            return from_csv(path, classes, shaping, image_shape)
         if not path.exists():
             raise FileNotFoundError(2, "No such file or folder", str(path))
         raise ValueError(f"read_images wants a folder, a .npz or a .csv file; got {path}.")
     if isinstance(source, (Tensor, np.ndarray)):
-        return from_array(source, labels, classes, size, crop)
+        return from_array(source, labels, classes, shaping)
     if hasattr(source, "__len__") and hasattr(source, "__getitem__") and labels is None:
-        return _from_dataset(source, size, crop, classes)
+        return _from_dataset(source, classes, shaping)
     raise TypeError(
         f"read_images wants a folder, a file, a data set of pairs (image, label), or an array; got "
         f"{type(source).__name__}."
     )
 
 
-def _from_dataset(source: Any, size: Size, crop: int | None, classes: Sequence[str] | None) -> Images:
+def _from_dataset(source: Any, classes: Sequence[str] | None, shaping: Shaping) -> Images:
     """Images from anything with len and items (image, label)."""
     images: list[Tensor] = []
     labels: list[int] = []
@@ -108,9 +109,9 @@ def _from_dataset(source: Any, size: Size, crop: int | None, classes: Sequence[s
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise TypeError(f"read_images wants items (image, label) from a data set; got {type(item).__name__}.")
         image, label = item
-        pixels = decoded(image, None) if hasattr(image, "convert") else torch.as_tensor(np.asarray(image))
+        pixels = decoded(image) if hasattr(image, "convert") else torch.as_tensor(np.asarray(image))
         pixels = unit(channel_first(pixels[None] if pixels.dim() in (2, 3) else pixels))
-        images.append(resized(pixels, size, crop)[0])
+        images.append(shaped(pixels, shaping)[0])
         labels.append(int(label))
     if not images:
         raise ValueError("read_images wants at least one image; the data set is empty.")
