@@ -225,7 +225,7 @@ def test_interrupted_it_stops_with_one_line(at, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gaussflow.cli.rbig", interrupt)
+    monkeypatch.setattr("gaussflow.cli._tables.rbig", interrupt)
     assert fails(capsys, "fit", "table.csv", "--out", "never", code=130) == "gaussflow: stopped.\n"
     assert not (at / "never").exists()
 

@@ -16,6 +16,7 @@ from gaussflow.models import (
     Autoencoder,
     Bernoulli,
     Bound,
+    ClassMixture,
     ConditionalVAE,
     ContinuousBernoulli,
     Density,
@@ -33,12 +34,14 @@ from gaussflow.models import (
 from gaussflow.nets import MLP, ConvDecoder, ConvEncoder
 from gaussflow.recipes import (
     LabelPoints,
+    class_prior,
     conditional_vae_28,
     conv_vae_64,
     gaussianization_flow,
     haar_rotation,
     hadamard_rotation,
     ica_rotation,
+    learn_images,
     load,
     pca_rotation,
     rbig,
@@ -47,7 +50,7 @@ from gaussflow.recipes import (
     whitening,
 )
 from gaussflow.rows import ChunkRows, RankRows, Rows, TensorRows, as_rows
-from gaussflow.training import History, grow, train
+from gaussflow.training import AffineJitter, History, grow, train
 from gaussflow.transforms import (
     AffineCoupling,
     Chain,
@@ -73,11 +76,13 @@ __all__ = [
     "MLP",
     "VAE",
     "AffineCoupling",
+    "AffineJitter",
     "Autoencoder",
     "Bernoulli",
     "Bound",
     "Chain",
     "ChunkRows",
+    "ClassMixture",
     "ConditionalVAE",
     "ContinuousBernoulli",
     "ConvDecoder",
@@ -116,6 +121,7 @@ __all__ = [
     "active_units",
     "aggregate_posterior",
     "as_rows",
+    "class_prior",
     "conditional_vae_28",
     "conv_vae_64",
     "decompose_loss",
@@ -128,6 +134,7 @@ __all__ = [
     "hadamard_rotation",
     "ica",
     "ica_rotation",
+    "learn_images",
     "load",
     "one_hot",
     "pca",

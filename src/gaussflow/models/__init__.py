@@ -6,6 +6,7 @@ from gaussflow.models.base import Density, Likelihood
 from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
 from gaussflow.models.flow import Flow
 from gaussflow.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian
+from gaussflow.models.mixture import ClassMixture
 from gaussflow.models.schedules import FreeBits, KLAnnealing
 from gaussflow.models.vae import VAE, ConditionalVAE, one_hot
 
@@ -14,6 +15,7 @@ __all__ = [
     "Autoencoder",
     "Bernoulli",
     "Bound",
+    "ClassMixture",
     "ConditionalVAE",
     "ContinuousBernoulli",
     "Density",
