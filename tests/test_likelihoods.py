@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaussflow import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian, Likelihood
+from gaussflow import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian, Likelihood, MSSSIMEnergy
+from gaussflow.losses.ssim import ms_ssim
 from gaussflow.ops.sinhc import langevin, log_sinhc
 
 OUTPUTS = [-300.0, -40.0, -3.0, -0.9999, -1e-3, -1e-9, 0.0, 1e-6, 0.3, 1.0001, 25.0, 300.0]
@@ -100,7 +101,7 @@ def test_a_learned_variance_goes_to_the_mean_squared_error() -> None:
         return value
 
     optimizer.step(loss)
-    assert float(likelihood.log_variance.exp()) == pytest.approx(float(x.square().mean()), rel=1e-3)
+    assert float(likelihood.log_variance.detach().exp()) == pytest.approx(float(x.square().mean()), rel=1e-3)
 
 
 @pytest.mark.parametrize("levels", [2, 256])
@@ -109,14 +110,14 @@ def test_a_learned_variance_goes_to_the_mean_squared_error() -> None:
 def test_masses_of_the_levels_sum_to_one(output: float, scale: float, levels: int) -> None:
     likelihood = DiscretisedLogistic(scale, levels).double()
     x = torch.linspace(0, 1, levels, dtype=torch.float64)[:, None]
-    masses = likelihood.log_prob(torch.full_like(x, output), x).exp()
+    masses = likelihood.log_prob(torch.full_like(x, output), x).exp().detach()
     assert float(masses.sum()) == pytest.approx(1, abs=1e-12)
 
 
 def test_masses_are_differences_of_the_logistic_function() -> None:
     likelihood = DiscretisedLogistic(0.05).double()
     x = torch.linspace(0, 1, 256, dtype=torch.float64)[:, None]
-    ends = [((x + side / 510 - 0.4) / float(likelihood.log_scale.exp())).sigmoid() for side in (1, -1)]
+    ends = [((x + side / 510 - 0.4) / float(likelihood.log_scale.detach().exp())).sigmoid() for side in (1, -1)]
     masses = likelihood.log_prob(torch.full_like(x, 0.4), x).exp()
     torch.testing.assert_close(masses[1:-1], (ends[0] - ends[1])[1:-1, 0], rtol=1e-9, atol=0)
     torch.testing.assert_close(masses[[0, -1]], torch.stack([ends[0][0, 0], 1 - ends[1][-1, 0]]))
@@ -169,3 +170,30 @@ def test_doors() -> None:
             DiscretisedLogistic(bad)
     with pytest.raises(ValueError, match="levels of at least 2"):
         DiscretisedLogistic(levels=1)
+
+
+def test_the_energy_is_the_weighted_distance_of_the_mean_image() -> None:
+    energy = MSSSIMEnergy((2, 28, 30), 300.0).double()
+    output, x = torch.randn(4, 3, 1680).double(), torch.rand(3, 1680).double()
+    value = energy.log_prob(output.requires_grad_(), x)
+    assert value.shape == (4, 3)
+    one = ms_ssim(
+        output[2, 1].sigmoid().view(1, 2, 28, 30),
+        x[1].view(1, 2, 28, 30),
+        data_range=1.0,
+        fewer_scales=True,
+        signed=True,
+    )
+    torch.testing.assert_close(value[2, 1], -300 * (1 - one[0]))
+    same = energy.log_prob(torch.logit(x), x)
+    torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-9, rtol=0)
+    inverted = energy.log_prob(torch.logit(1 - x).requires_grad_(), x)
+    assert inverted.max() < value.max() < 0
+    (grad,) = torch.autograd.grad(value.sum(), output)
+    assert bool(grad.isfinite().all())
+    assert grad.abs().amax(-1).min() > 0
+    assert energy.log_prob(output[:, :0], x[:0]).shape == (4, 0)
+    with pytest.raises(ValueError, match="weight above 0"):
+        MSSSIMEnergy((1, 28, 28), 0.0)
+    with pytest.raises(ValueError, match=r"image_shape \(channels"):
+        MSSSIMEnergy((28, 28), 1.0)

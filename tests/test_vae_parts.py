@@ -22,6 +22,7 @@ from gaussflow import (
     Gaussian,
     KLAnnealing,
     MarginalSpline,
+    MSSSIMEnergy,
     Standardize,
     active_units,
     aggregate_posterior,
@@ -64,6 +65,7 @@ FILES: dict[str, Callable[[], nn.Module]] = {
     "penalties": lambda: conv(penalty=nn.Sequential(FreeBits(0.1), KLAnnealing(5, end=0.5))),
     "posterior flow": lambda: conv(posterior_flow=Chain(AffineCoupling(L, [0]), MarginalSpline(L)), prior=prior()),
     "conditional": lambda: conditional(prior=prior(C)),
+    "energy": lambda: VAE((1, 12, 12), L, MLP(144, 2 * L), MLP(L, 144), MSSSIMEnergy((1, 12, 12), 50.0)),
     "28": lambda: conditional_vae_28(4, widths=(4, 4, 4)),
     **{type(x).__name__: lambda x=x: conv(copy.deepcopy(x)) for x in LIKELIHOODS},
 }
@@ -86,7 +88,7 @@ def test_files_copies_and_pickles(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", ["rbig prior", "penalties", "posterior flow", "conditional"])
+@pytest.mark.parametrize("name", ["rbig prior", "penalties", "posterior flow", "conditional", "energy"])
 @pytest.mark.filterwarnings("ignore")
 def test_compiles_whole(name: str, training: bool) -> None:
     torch._dynamo.reset()
