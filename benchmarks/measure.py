@@ -61,7 +61,7 @@ def measure(
     held = load(table, folder)
     held = held.head(QUICK_ROWS) if quick else held
     row: Row = {"table": table, "method": method, "seed": seed, "threads": threads, "quick": quick, "budget": budget}
-    row |= {"commit": commit(), "versions": versions()}
+    row |= {"commit": commit(), "versions": versions(), "machine": machine()}
     _reset_peak()
     before, wall, cpu = _status("VmRSS"), time.perf_counter(), time.process_time()
     try:
@@ -129,6 +129,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def machine() -> str:
+    """The processor's name, where Linux tells it, and how many cores there are."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def _status(key: str) -> float:

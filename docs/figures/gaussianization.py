@@ -52,8 +52,22 @@ def losses() -> None:
         dependence.append(max(0.0, float(parts.dependence.value)))
         marginal.append(max(0.0, float(parts.marginals.value.sum())))
     left.bar(blocks, dependence, color=BLUE, label="dependence (a floor)", width=0.8)
-    left.bar(blocks, marginal, bottom=dependence, color=ORANGE, hatch="//", edgecolor="white", label="marginal losses", width=0.8)
-    left.set(xlabel="blocks", xlim=(-0.6, 12.6), ylabel="loss of the latent rows, nats", title="what is left after each block")
+    left.bar(
+        blocks,
+        marginal,
+        bottom=dependence,
+        color=ORANGE,
+        hatch="//",
+        edgecolor="white",
+        label="marginal losses",
+        width=0.8,
+    )
+    left.set(
+        xlabel="blocks",
+        xlim=(-0.6, 12.6),
+        ylabel="loss of the latent rows, nats",
+        title="what is left after each block",
+    )
     left.legend(frameon=False)
     right.plot(range(1, len(valid) + 1), valid, color=BLACK, marker="o", markersize=3)
     right.axvline(kept, color=ORANGE, linestyle="--", linewidth=1)

@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mathml import with_mathml
 from names import ROOMS, every_name, public, write_sources
 
+from results import with_results
+
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "docs"
 NAMES = every_name()
@@ -41,6 +43,7 @@ def on_config(config: Any) -> Any:
         pages = [{name.short: f"api/{name.full}.md"} for name in public(module) if name.full in NAMES]
         rooms.append({title: pages})
     config.nav.append({"API": rooms})
+    config.nav.append({"Project": ["contributing.md", "changelog.md"]})
     return config
 
 
@@ -53,10 +56,17 @@ def on_files(files: Any, config: Any) -> Any:
             bodies[f"api/{name}.md"] = page
             title = "API reference" if name == "index" else NAMES[name].short
             files.append(File.generated(config, f"api/{name}.md", content=f"# {title}\n"))
+    for name in ("CONTRIBUTING", "CHANGELOG"):
+        files.append(File.generated(config, f"{name.lower()}.md", abs_src_path=str(ROOT / f"{name}.md")))
     for file in files.documentation_pages():
         if file.src_path not in bodies:
             _note_mentions(file.src_path, file.content_string)
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """The tables of the benchmarks, from their results."""
+    return with_results(markdown)
 
 
 def on_page_content(page_html: str, page: Any, config: Any, files: Any) -> str:
