@@ -23,12 +23,13 @@ PROMISED = {
     *("grow", "train", "rbig", "gaussianization_flow", "save", "load", "read_notes"),
     *("haar_rotation", "hadamard_rotation", "ica_rotation", "pca_rotation", "whitening"),
     *("VAE", "ConditionalVAE", "Bound", "ConvEncoder", "ConvDecoder", "Density", "one_hot"),
-    *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic"),
+    *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic", "MSSSIMEnergy"),
     *("conv_vae_64", "conditional_vae_28", "LabelPoints"),
     *("learn_images", "class_prior", "ClassMixture", "AffineJitter"),
     *("KLAnnealing", "FreeBits", "PosteriorCollapseWarning", "active_units", "aggregate_posterior"),
     "Autoencoder",
     *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),
+    *("ssim", "ms_ssim", "MSSSIMLoss"),
     "__version__",
 }
 
