@@ -4,6 +4,7 @@ from gaussflow.models._variational import Bound
 from gaussflow.models.autoencoder import Autoencoder
 from gaussflow.models.base import Density, Likelihood
 from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
+from gaussflow.models.energies import MSSSIMEnergy
 from gaussflow.models.flow import Flow
 from gaussflow.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian
 from gaussflow.models.mixture import ClassMixture
@@ -25,6 +26,7 @@ __all__ = [
     "Gaussian",
     "KLAnnealing",
     "Likelihood",
+    "MSSSIMEnergy",
     "PosteriorCollapseWarning",
     "active_units",
     "aggregate_posterior",
