@@ -62,11 +62,10 @@ def from_csv(path: Path, classes: Sequence[str] | None, shaping: Shaping, shape:
     with open(path, encoding="utf-8-sig") as file:
         names = file.readline().strip().split(",")
         if len(names) < 2 or names[0].strip().lower() != "label":
-            raise ValueError(
-                f"{path} wants a header that starts with label, as `gaussflow draw` writes; got {names[0]!r:.40}."
-            )
+            raise ValueError(f"{path} wants a header, label first and then the pixels; got {names[0][:40]!r}.")
+        lines = [line for line in file if line.strip()]
         try:
-            numbers = np.loadtxt(file, delimiter=",", dtype=np.int64, ndmin=2)
+            numbers = np.loadtxt(lines, delimiter=",", dtype=np.int64, ndmin=2) if lines else np.empty((0, 0))
         except ValueError as error:
             raise ValueError(f"{path} wants whole numbers, label first, in lines of one length [{error}].") from error
     if not numbers.size or numbers.shape[1] != len(names):
@@ -74,9 +73,7 @@ def from_csv(path: Path, classes: Sequence[str] | None, shaping: Shaping, shape:
     side = math.isqrt(len(names) - 1)
     shape = shape or (1, side, side)
     if math.prod(shape) != len(names) - 1:
-        raise ValueError(
-            f"{path} holds {len(names) - 1} pixels a line, which is no image of {shape}; give image_shape."
-        )
+        raise ValueError(f"{path} holds {len(names) - 1} pixels a line, no image of {shape}; give image_shape.")
     try:
         return from_array(numbers[:, 1:].reshape(-1, *shape), numbers[:, 0], classes, shaping)
     except ValueError as error:

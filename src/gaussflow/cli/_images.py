@@ -62,8 +62,10 @@ def judge(args: argparse.Namespace) -> None:
     generated, train, held_out = (
         _labelled(path, args.size) for path in (args.generated, args.learned_from, args.held_out)
     )
-    judges = Judge(seed=args.seed).fit(_labelled(args.judge_from, args.size) if args.judge_from else train)
-    print(judge_images(generated, train, held_out, judge=judges, seed=args.seed))
+    others = _labelled(args.judge_from, args.size) if args.judge_from else train
+    epochs = None if args.epochs is None else positive("--epochs", args.epochs)
+    judges = Judge(seed=args.seed, epochs=epochs).fit(others)
+    print(judge_images(generated, train, held_out, judge=judges, seed=args.seed, epochs=epochs))
 
 
 def _labelled(path: str, side: int) -> Images:
@@ -119,5 +121,6 @@ def add_words(words: Words) -> None:
     parser.add_argument(
         "--size", type=int, default=SIDE, metavar="S", help="side that all are resized to, in grey [28]"
     )
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of the classifiers [320 steps, at least 12]")
     parser.add_argument("--seed", type=int, default=0, help="seed of the classifiers [0]")
     threads(parser)

@@ -34,10 +34,11 @@ def learn_images(
 ) -> History:
     """Train a conditional autoencoder on labelled images, of which there may be few, then fit its prior to each class.
 
-    Four things make much of few images: each batch is moved at random (`AffineJitter`), so that no image is seen twice;
-    the weight of the KL term rises over most of the training, so that small details find a place in the code before
-    codes become dear; the learning rate falls along a cosine; and the prior is a Gaussian for each class fitted to the
-    codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they are.
+    Four things make much of few images: each batch is moved at random (`AffineJitter`), so that no image is seen twice,
+    but for the last epochs; the weight of the KL term rises until these, so that small details find a place in the
+    code before codes become dear; the learning rate falls along a cosine; and the prior is a Gaussian for each class
+    fitted to the codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they
+    are.
 
     No images are held out: of few, each is wanted for learning, and a moved image is a new one.
 
@@ -53,7 +54,7 @@ def learn_images(
     epochs, batch_size, lr, autocast, seed, progress, checkpoint
         As for `train`.
     annealed
-        Share of the training steps in which the weight of the KL term rises from a fiftieth to 1.
+        Share of the training steps in which images are moved and the weight of the KL term rises from a fiftieth to 1.
     augment
         As for `train`; None for an `AffineJitter` with its defaults.
 
@@ -87,6 +88,12 @@ def learn_images(
     context, steps = _one_hot(model, x, labels), epochs * max(1, round(len(x) / batch_size))
     if model.penalty is None and annealed > 0:
         model.penalty = KLAnnealing(max(1, round(annealed * steps)), start=0.02)
+    rising, moved = model.penalty, augment or AffineJitter(model.image_shape)
+
+    def moved_at_first(batch: Tensor, generator: torch.Generator) -> Tensor:
+        """Moved while the KL term still rises; then as they are, since what is interpolated has lost some noise."""
+        return batch if isinstance(rising, KLAnnealing) and not rising.changing else moved(batch, generator)
+
     judged = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:JUDGED]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on processors
     history = train(
@@ -102,7 +109,7 @@ def learn_images(
         progress=progress,
         checkpoint=checkpoint,
         autocast=autocast,
-        augment=augment or AffineJitter(model.image_shape),
+        augment=moved_at_first,
     )
     if model.prior is None:
         model.set_prior(class_prior(model, x, labels, seed=seed))
