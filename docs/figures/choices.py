@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from common import BLACK, GREY, STYLES, new_figure, save
 from sklearn.datasets import load_breast_cancer
 
+from common import BLACK, GREY, STYLES, new_figure, save
 from gaussflow import (
     Flow,
     MarginalSpline,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from common import BLACK, BLUE, GREEN, GREY, ORANGE, moons, new_figure, save, scatter
 
+from common import BLACK, BLUE, GREEN, GREY, ORANGE, moons, new_figure, save, scatter
 from gaussflow import Chain, MarginalSpline, Rotation, as_rows, decompose_loss, grow, haar, haar_rotation, rbig
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from common import BLUE, GREY, ORANGE, new_figure, save
 from sklearn.datasets import load_breast_cancer, load_digits
 
+from common import BLUE, GREY, ORANGE, new_figure, save
 from gaussflow import MLP, VAE, Bernoulli, KLAnnealing, rbig, train
 from gaussflow.apps._plots import draw_images
 from gaussflow.apps.anomaly import AnomalyDetector
@@ -28,7 +28,7 @@ def vae() -> None:
     ):
         draw_images(axis, 16 * images.reshape(-1, 8, 8), 6, title)
     axes[3].plot(history.column("epoch"), history.column("valid"), color=BLUE)
-    axes[3].set(xlabel="epoch", ylabel="minus the bound, nats per image", title="held-out images", ylim=(None, 26))
+    axes[3].set(xlabel="epoch", ylabel="nats per image", title="minus the bound, held out", ylim=(24.5, 32))
     save(figure, "vae")
 
 
@@ -44,9 +44,8 @@ def anomalies() -> None:
     figure = new_figure(9, 3.1)
     left, right = figure.subplots(1, 2)
     bins = torch.linspace(float(low.min()), float(low.max()) + 60, 50).tolist()
-    top = [bins[-1]] * 1
     left.hist(low, bins=bins, color=GREY, label=f"{len(low)} benign, not seen in the fit")
-    left.hist(high.clamp(max=top[0]), bins=bins, color=ORANGE, alpha=0.7, hatch="//", label=f"{len(high)} malignant")
+    left.hist(high.clamp(max=bins[-1]), bins=bins, color=ORANGE, alpha=0.7, hatch="//", label=f"{len(high)} malignant")
     left.axvline(detector.threshold, color=BLUE, linestyle="--", label="threshold")
     left.set(xlabel="score −log p, nats (the last bin holds all above)", ylabel="rows", title="scores")
     left.legend(frameon=False, fontsize=8)

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from common import BLACK, GREY, ORANGE, STYLES, new_figure, save
 from sklearn.datasets import load_wine
 
+from common import BLACK, GREY, ORANGE, STYLES, new_figure, save
 from gaussflow import rbig
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ import math
 import time
 
 import torch
-from common import BLUE, GREEN, GREY, ORANGE, moons, new_figure, save, scatter
 from torch import Tensor
 
+from common import BLUE, GREEN, GREY, ORANGE, moons, new_figure, save, scatter
 from gaussflow import (
     Chain,
     Flow,

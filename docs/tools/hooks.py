@@ -23,7 +23,6 @@ from mkdocs.structure.toc import get_toc
 sys.path.insert(0, str(Path(__file__).parent))
 from mathml import with_mathml
 from names import ROOMS, every_name, public, write_sources
-
 from results import with_results
 
 ROOT = Path(__file__).parents[2]

@@ -29,7 +29,8 @@ def _values(rows: list[Row], value: str) -> str:
     columns = list(dict.fromkeys(row["table"] for row in rows))
     sizes = {row["table"]: f"{row['rows']:,} × {row['dim']}" for row in rows}
     best = {name: min(mean(_cell(rows, name, m, value)) for m in _methods(rows, name)) for name in columns}
-    lines = [["method", *columns], ["---", *["--:"] * len(columns)], ["*training rows × columns*", *sizes.values()]]
+    heads = [name.split("_first")[0].removesuffix("_maf").removesuffix("_dec2006_raw") for name in columns]
+    lines = [["method", *heads], ["---", *["--:"] * len(columns)], ["*training rows × columns*", *sizes.values()]]
     for method in dict.fromkeys(row["method"] for row in rows):
         cells = [_text(rows, name, method, value, best[name]) for name in columns]
         lines.append([f"`{method}`", *cells])
@@ -44,7 +45,7 @@ def _text(rows: list[Row], table: str, method: str, value: str, best: float) -> 
     lost = mean(r["nonfinite"] for r in rows if (r["table"], r["method"]) == (table, method))
     text = f"{mean(numbers):.2f}" if value == "finite_nats" else f"{mean(numbers):.4f}"
     text = f"**{text}**" if mean(numbers) == best else text
-    return f"{text} ({seconds:.1f} s)" + (f", {lost:.1%} of rows infinite" if lost else "")
+    return f"{text} ({seconds:.{0 if seconds > 9.95 else 1}f} s)" + (f", {lost:.1%} of rows infinite" if lost else "")
 
 
 def _cell(rows: list[Row], table: str, method: str, value: str) -> list[float]:
