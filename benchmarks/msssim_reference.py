@@ -82,7 +82,6 @@ def pairs(height: int, width: int, channels: int = 1, seed: int = 0) -> dict[str
     shape = (1, channels, height, width)
     texture = np.clip(_scene(rng, shape) + 0.1 * (rng.random(shape) - 0.5), 0, 1)
     sign = (_scene(rng, shape) > 0.5).astype(np.float64)
-    half = np.broadcast_to(np.arange(width) < width / 2, shape).astype(np.float64)
     noise = rng.standard_normal(shape)
     flat = np.ones(shape)
     return {
@@ -105,7 +104,6 @@ def pairs(height: int, width: int, channels: int = 1, seed: int = 0) -> dict[str
         "opposite signs": Pair(2 * texture, -1 - texture, 4),
         "sign": Pair(0.93 * sign, 0.6 * np.roll(sign, 3, -1) + 0.17, 1),
         "sign, noise": Pair(sign, sign + 0.03 * noise, 1),
-        "halves": Pair(0.83 * half, 0.31 * half + 0.2, 1),
         "checks": Pair(np.broadcast_to(np.indices(shape[2:]).sum(0) % 2, shape).astype(np.float64), texture, 1),
         "a thousandth": Pair(1e-3 * texture, 1e-3 * (texture + 0.1 * noise), 1e-3),
     }

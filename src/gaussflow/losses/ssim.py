@@ -155,7 +155,7 @@ def ms_ssim(
 
     *Odd sides* are extended by their last pixel before they are halved, as in the authors' own program.
 
-    *Numbers.* Moments are taken of x + y and x - y about their means, see `gaussflow.losses._ssim`; half precisions
+    *Numbers.* Moments are taken of x + y and x - y about their means, which does not cancel; half precisions
     and uint8 are computed in float32. Finite images of any size give finite values and gradients; a NaN or an
     infinity makes the value of its image NaN and leaves the others alone.
 
