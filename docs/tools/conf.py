@@ -17,7 +17,6 @@ project = "gaussflow"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 default_role = "py:obj"
 nitpicky = True
-nitpick_ignore = [("py:obj", "ms_ssim")]
 autosummary_generate = False
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {
