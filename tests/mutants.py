@@ -119,6 +119,16 @@ MUTANTS = [
     Mutant("training/_trainer.py", "                self.model.load_state_dict(counts, strict=False)  # an annealing does not begin again\n", "", "tests/test_vae_train.py"),
     Mutant("training/_trainer.py", "            self.average.steps = meta[\"averaged\"]\n", "", "tests/test_vae_train.py"),
     Mutant("training/_trainer.py", "most = sizes.index(max(sizes))", "most = 0", "tests/test_train_ranks.py"),
+    # losses
+    Mutant("losses/kl.py", "exp_above_tangent(p.log_variance - q.log_variance)", "exp_above_tangent(q.log_variance - p.log_variance)", "tests/test_kl.py"),
+    Mutant("losses/kl.py", "torch.where(near, 2 * torch.where(near, r, 0.0).log1p(), p.log_variance - q.log_variance)", "p.log_variance - q.log_variance", "tests/test_kl.py"),
+    Mutant("losses/_gaussian.py", "(0.5 * self.log_variance).exp() * _noise", "self.log_variance.exp() * _noise", "tests/test_kl.py"),
+    Mutant("losses/_gaussian.py", "columns * root * root", "columns * (root * root)", "tests/test_kl.py"),
+    Mutant("ops/exponential.py", "NEAR = 0.5", "NEAR = 0.0", "tests/test_kl.py"),
+    Mutant("losses/decomposition.py", "(GROUPS - 1) * (left_out", "(left_out", "tests/test_decomposition.py"),
+    # anomalies
+    Mutant("apps/anomaly.py", "for chunk, _ in valid.chunks()", "for chunk, _ in rows.chunks()", "tests/test_anomaly.py"),
+    Mutant("apps/_roc.py", "for right in (False, True)", "for right in (False, False)", "tests/test_anomaly.py"),
     # files
     Mutant("training/_checkpoint.py", 'self._header.get("sha256") != ', "None is ", "tests/test_checkpoint.py tests/test_io.py"),
     Mutant("training/_checkpoint.py", "if version != str(FORMAT_VERSION):", "if False:", "tests/test_checkpoint.py tests/test_io.py"),

@@ -180,7 +180,7 @@ def test_errors_of_a_report_are_honest() -> None:
     area = 0.5 * math.erfc(-0.5)  # of N(1, 1) against N(0, 1): Φ(1/√2)
     scores = []
     for _ in range(300):
-        x, y = torch.randn(60, generator=generator), torch.randn(40, generator=generator) + 1
+        x, y = torch.randn(300, generator=generator), torch.randn(40, generator=generator) + 1
         report = AnomalyReport.of_scores(x, y, 0.0)
         parts = ((report.area, area), (report.type_one, 0.5), (report.type_two, 0.158655))
         scores.append([float((e.value - truth) / e.error) for e, truth in parts])

@@ -68,12 +68,16 @@ def test_all_pairs_of_kinds_and_batches_agree_with_the_textbook(first: str, seco
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("distance", [1e-12, 1e-7, 1e-3, 0.1, 1.0])
-@pytest.mark.parametrize("kinds", ["dd", "ff", "fd", "df"])
+@pytest.mark.parametrize("kinds", ["dd", "ff", "fd", "df", "any"])
 def test_nearly_equal_laws_keep_their_relative_accuracy(kinds: str, distance: float, dtype: torch.dtype) -> None:
     start = diagonal(dtype=dtype)
     mean, spread = start.mean * 1e-3, start.log_variance
     if kinds == "dd":
         p, q = DiagonalGaussian(mean, spread), DiagonalGaussian(mean * (1 - distance), spread - distance)
+    elif kinds == "any":
+        p = full(dtype=dtype)
+        moved = p.cholesky + distance * torch.randn(3, 3, dtype=dtype).tril()
+        q = FullGaussian(p.mean, torch.where(torch.eye(3, dtype=torch.bool), moved.abs() + 0.1 * distance, moved))
     else:  # unit variances are held alike by both kinds
         zero, factor = torch.zeros(3, dtype=dtype), torch.eye(3, dtype=dtype)
         other = factor + distance * torch.randn(3, 3, dtype=dtype).tril()

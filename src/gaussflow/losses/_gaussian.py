@@ -119,7 +119,7 @@ class FullGaussian(NamedTuple):
                 "FullGaussian wants a symmetric covariance; got one that differs from its transpose. "
                 "Pass (c + c.mT) / 2, or the factor itself if it is one: FullGaussian(mean, cholesky)."
             )
-        factor, info = torch.linalg.cholesky_ex(0.5 * (covariance + covariance.mT))
+        factor, info = torch.linalg.cholesky_ex(covariance)
         if bool((info != 0).any()):
             raise ValueError(
                 "FullGaussian wants a positive definite covariance of finite numbers; "
