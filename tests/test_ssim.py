@@ -39,7 +39,7 @@ def test_agrees_with_the_paper_step_by_step(key: tuple[str, str], dtype: torch.d
 def test_each_mean_agrees_in_ordinary_operations_too(kind: str) -> None:
     pair = reference.pairs(49, 58, 2, seed=3)[kind]
     x, y = images(pair, torch.float64)
-    scales = Scales(pair.data_range, gaussian_taps(7, 1.2), 3)
+    scales = Scales(pair.data_range, 7, 1.2, 3)
     expected = reference.mean_terms(pair.x, pair.y, pair.data_range, 3, 7, 1.2)
     np.testing.assert_allclose(scale_means(x, y, scales).numpy(), expected, rtol=0, atol=1e-14)
 

@@ -120,10 +120,11 @@ class FullGaussian(NamedTuple):
                 "Pass (c + c.mT) / 2, or the factor itself if it is one: FullGaussian(mean, cholesky)."
             )
         factor, info = torch.linalg.cholesky_ex(covariance)
-        if bool((info != 0).any()):
+        bad = (info != 0) | ~factor.isfinite().flatten(-2).all(-1)
+        if bool(bad.any()):
             raise ValueError(
                 "FullGaussian wants a positive definite covariance of finite numbers; "
-                f"got {int((info != 0).sum())} that are not. Add a small multiple of the identity."
+                f"got {int(bad.sum())} that are not. Add a small multiple of the identity."
             )
         law = cls(mean, factor)
         check_law("FullGaussian", law)

@@ -12,10 +12,11 @@ K1, K2 = 0.01, 0.03  # C1 = (K1 L)^2 and C2 = (K2 L)^2 of the paper
 
 
 class Scales(NamedTuple):
-    """What the index is computed with: the data range L, the taps of the window, and the number of scales."""
+    """What the index is computed with: the data range L, side and width of the window, and the number of scales."""
 
     data_range: float
-    taps: tuple[float, ...]
+    window: int
+    sigma: float
     levels: int
 
 
@@ -90,9 +91,9 @@ def scale_means(x: Tensor, y: Tensor, scales: Scales) -> Tensor:
     x, y = x / unit, y / unit
     at_x, at_y = (z.detach().mean((-2, -1), keepdim=True) for z in (x, y))
     s, d = x + y - (at_x + at_y), x - y - (at_x - at_y)
-    means = []
+    means, taps = [], gaussian_taps(scales.window, scales.sigma)
     for i in range(scales.levels):
-        ms, md, qs, qd = (blur(z, scales.taps, (-2, -1)) for z in (s, d, s * s, d * d))
+        ms, md, qs, qd = (blur(z, taps, (-2, -1)) for z in (s, d, s * s, d * d))
         above, vd = _positive(qs - ms * ms) + 2 * c2, _positive(qd - md * md)
         cs = (above - vd) / (above + vd)
         if i == scales.levels - 1:

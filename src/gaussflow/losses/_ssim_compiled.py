@@ -15,7 +15,7 @@ from torch import Tensor
 from gaussflow.losses._ssim import Scales
 from gaussflow.losses._ssim_planes import gather, plane_means, wanted_signs
 
-_NUMBERS = "float data_range, float[] taps, int levels"
+_NUMBERS = "float data_range, int window, float sigma, int levels"
 
 
 def compiled_means(x: Tensor, y: Tensor, scales: Scales) -> Tensor:
@@ -27,8 +27,8 @@ def compiled_means(x: Tensor, y: Tensor, scales: Scales) -> Tensor:
 @torch.library.custom_op(
     "gaussflow::scale_means", mutates_args=(), schema=f"(Tensor x, Tensor y, {_NUMBERS}) -> Tensor"
 )
-def _means(x: Tensor, y: Tensor, data_range: float, taps: Sequence[float], levels: int) -> Tensor:
-    return plane_means(x, y, Scales(data_range, tuple(taps), levels))[0]
+def _means(x: Tensor, y: Tensor, *numbers: Any) -> Tensor:
+    return plane_means(x, y, Scales(*numbers))[0]
 
 
 @torch.library.custom_op(
@@ -36,23 +36,19 @@ def _means(x: Tensor, y: Tensor, data_range: float, taps: Sequence[float], level
     mutates_args=(),
     schema=f"(Tensor x, Tensor y, Tensor grad, int[] signs, {_NUMBERS}) -> Tensor[]",
 )
-def _slopes(
-    x: Tensor, y: Tensor, grad: Tensor, signs: Sequence[int], data_range: float, taps: Sequence[float], levels: int
-) -> list[Tensor]:
-    scales = Scales(data_range, tuple(taps), levels)
+def _slopes(x: Tensor, y: Tensor, grad: Tensor, signs: Sequence[int], *numbers: Any) -> list[Tensor]:
+    scales = Scales(*numbers)
     _, unit, slopes = plane_means(x, y, scales, signs)
     return gather(x, grad / unit[:, None], slopes, scales, len(signs))
 
 
 @_means.register_fake
-def _(x: Tensor, y: Tensor, data_range: float, taps: Sequence[float], levels: int) -> Tensor:
-    return x.new_empty(len(x), levels)
+def _(x: Tensor, y: Tensor, *numbers: Any) -> Tensor:
+    return x.new_empty(len(x), Scales(*numbers).levels)
 
 
 @_slopes.register_fake
-def _(
-    x: Tensor, y: Tensor, grad: Tensor, signs: Sequence[int], data_range: float, taps: Sequence[float], levels: int
-) -> list[Tensor]:
+def _(x: Tensor, y: Tensor, grad: Tensor, signs: Sequence[int], *numbers: Any) -> list[Tensor]:
     return [torch.empty(x.shape, dtype=x.dtype, device=x.device) for _ in signs]
 
 
@@ -64,7 +60,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     signs = wanted_signs(ctx)
     found = _slopes(*ctx.saved_tensors, grad, signs, *ctx.numbers)
-    return found.pop(0) if 1 in signs else None, found.pop(0) if -1 in signs else None, None, None, None
+    return found.pop(0) if 1 in signs else None, found.pop(0) if -1 in signs else None, *(None for _ in ctx.numbers)
 
 
 _means.register_autograd(_backward, setup_context=_keep)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaussflow.losses._ssim import Frame, Scales, blur, frame, luminance, scale_means
+from gaussflow.losses._ssim import Frame, Scales, blur, frame, gaussian_taps, luminance, scale_means
 
 LANES = 16  # planes at a time: the floats of the widest vector register
 WAYS = 8  # planes turned at a time: more of them, a power of two apart, evict one another from the cache
@@ -80,7 +80,7 @@ def _chunk_means(
     x: Tensor, y: Tensor, numbers: Frame, scales: Scales, signs: Sequence[int], slopes: list[Tensor]
 ) -> Tensor:
     """Means (n, levels) of one chunk of planes (n, H, W); appends its slopes."""
-    blurred = _Blur(scales.taps, x)
+    blurred = _Blur(gaussian_taps(scales.window, scales.sigma), x)
     x, y = _planes_last(x, numbers.unit), _planes_last(y, numbers.unit)
     at_x, at_y = (z.sum((0, 1)) / (z.shape[0] * z.shape[1]) for z in (x, y))
     s, d = (x + y).sub_(_rows(at_x + at_y, x)), x.sub_(y).sub_(_rows(at_x - at_y, x))
@@ -228,7 +228,7 @@ def _double(slope: Tensor, height: int, width: int) -> Tensor:
 def gather(x: Tensor, grad: Tensor, slopes: list[Tensor], scales: Scales, signs: int) -> list[Tensor]:
     """The gradients, each like x (n, H, W), from the slopes and the ``grad`` (n, levels) of the means."""
     found = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for _ in range(signs)]
-    margin = len(scales.taps) - 1
+    margin = scales.window - 1
     for chunk in _chunks(x):
         kept, slopes = slopes[: scales.levels * signs], slopes[scales.levels * signs :]
         for k, out in enumerate(found):

@@ -17,7 +17,7 @@ from gaussflow.losses._images import (
     check_weights,
     reduced,
 )
-from gaussflow.losses._ssim import Scales, gaussian_taps, scale_means
+from gaussflow.losses._ssim import Scales, scale_means
 from gaussflow.losses._ssim_compiled import compiled_means
 from gaussflow.losses._ssim_planes import PlaneMeans, plane_means
 
@@ -83,7 +83,7 @@ def ssim(
     check_pair("ssim", x, y)
     check_numbers("ssim", data_range, window, sigma)
     check_side("ssim", x, window, 1, False)
-    means = _means(x, y, Scales(float(data_range), gaussian_taps(window, sigma), 1))
+    means = _means(x, y, Scales(data_range, window, sigma, 1))
     return reduced("ssim", means[..., 0].mean(-1), reduction)
 
 
@@ -178,7 +178,7 @@ def ms_ssim(
     count = check_side("ms_ssim", x, window, len(weights), fewer_scales)
     if count < len(weights):
         weights = tuple(weight / sum(weights[:count]) for weight in weights[:count])
-    means = _means(x, y, Scales(float(data_range), gaussian_taps(window, sigma), count))
+    means = _means(x, y, Scales(data_range, window, sigma, count))
     return reduced("ms_ssim", _product(means, weights, signed).mean(-1), reduction)
 
 
