@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from benchmarks import anomaly as benchmark
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -197,6 +198,40 @@ def test_infinite_scores_are_ranked_and_nan_is_not() -> None:
     for bad in (torch.tensor([0.0, torch.nan]), torch.zeros(1), torch.zeros(2, 2)):
         with pytest.raises(ValueError, match="two or more normal scores"):
             AnomalyReport.of_scores(bad, high, 2.0)
+
+
+# the benchmark
+
+
+def test_benchmark_reads_both_sets_and_measures(tmp_path, monkeypatch, capsys) -> None:
+    generator = np.random.default_rng(0)
+    for name, arrays in {
+        "mnist.npz": {"x_train": 60, "x_test": 20},
+        "omniglot28_background.npz": {"x": 30},
+    }.items():
+        np.savez(tmp_path / name, **{k: generator.integers(0, 256, (n, 28, 28), np.uint8) for k, n in arrays.items()})
+    images = benchmark.characters(tmp_path)
+    assert [len(x) for x in (images.fitted, images.normal, images.anomalous)] == [60, 20, 30]
+    assert images.fitted.max() == 1
+    monkeypatch.setattr("sys.argv", ["anomaly", "--methods", "flow"])
+    benchmark.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[0] == "digits 0-6 against 7-9: 1137 images to fit and hold out, 127 normal and 533 anomalous to judge by"
+    )
+    assert [line.count("|") for line in lines[1:]] == [6] * 4
+    assert float(lines[-1].split("|")[4].split("±")[0]) > 0.8
+
+
+def test_density_of_the_benchmark_is_on_dequantised_principal_axes() -> None:
+    x = torch.randint(0, 17, (4000, 6), generator=torch.Generator().manual_seed(0)) / 16
+    model = benchmark.PrincipalDensity(x, 6, 17)
+    z = model.coordinates(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(6), atol=0.01, rtol=0)
+    dequantised = z @ model.axes.T + model.mean
+    assert torch.equal((dequantised * 17).floor().clamp(0, 16), (x * 16).round())
+    axes = benchmark.PrincipalDensity(x, 2, 17).axes
+    torch.testing.assert_close(axes.T @ axes, torch.eye(2))
 
 
 # the conventions

@@ -367,6 +367,7 @@ def test_js_is_symmetric_and_has_a_gradient() -> None:
         (lambda: gaussian_kl(diagonal(), full(dtype=torch.float32)), ValueError, "one dimension and dtype"),
         (lambda: FullGaussian.from_covariance(torch.zeros(2), torch.ones(2, 2)), ValueError, "positive definite"),
         (lambda: FullGaussian.from_covariance(torch.zeros(2), torch.full((2, 2), torch.nan)), ValueError, "positive"),
+        (lambda: FullGaussian.from_covariance(torch.zeros(1), torch.full((1, 1), torch.inf)), ValueError, "finite"),
         (
             lambda: FullGaussian.from_covariance(torch.zeros(2), torch.eye(2) + torch.ones(2, 2).triu()),
             ValueError,
