@@ -27,17 +27,21 @@ def commands(block):
             yield words
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_examples_run_in_the_order_in_which_they_stand(document, tmp_path):
-    script = ["from gaussflow.cli import main"]
+def script(document):
+    """The Python blocks of a document and its commands, as one script; the commands run in the same process."""
+    lines = []
     for language, block in BLOCK.findall(document.read_text(encoding="utf-8")):
         if language == "python":
-            script.append(block)
+            lines.append(block)
         elif language == "bash":
-            for words in commands(block):
-                script.append(f"assert main({words[1:]!r}) == 0")
+            lines += [f"from gaussflow.cli import main; assert main({words[1:]!r}) == 0" for words in commands(block)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if script(d)], ids=name)
+def test_examples_run_in_the_order_in_which_they_stand(document, tmp_path):
     path = tmp_path / "examples.py"
-    path.write_text("\n".join(script), encoding="utf-8")
+    path.write_text(script(document), encoding="utf-8")
     done = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -21,6 +21,12 @@ class Neighbourhoods(NamedTuple):
     ----------
     precision, recall, density, coverage
         Shares, but for the density, whose expectation is 1 where both sets follow one law.
+
+    Examples
+    --------
+    >>> from gaussflow.apps.judge import Neighbourhoods
+    >>> Neighbourhoods(precision=1.0, recall=0.5, density=1.0, coverage=0.9).coverage
+    0.9
     """
 
     precision: float
@@ -36,6 +42,12 @@ class Memorisation(NamedTuple):
     ----------
     nearer, copies, near_copies
         Shares of the generated images: 0.5, 0 and 0.01 where nothing is memorised.
+
+    Examples
+    --------
+    >>> from gaussflow.apps.judge import Memorisation
+    >>> Memorisation(nearer=0.5, copies=0.0, near_copies=0.01).nearer
+    0.5
     """
 
     nearer: float

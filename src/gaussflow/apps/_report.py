@@ -29,6 +29,12 @@ class Scores:
         That of each class beside the held-out images, in the judge's features.
     nearer, copies, near_copies
         Those of `memorisation`, in pixels; None for the set that was trained on.
+
+    Examples
+    --------
+    >>> from gaussflow.apps.judge import Scores
+    >>> Scores(9, 0.75, (1.0, 0.5), 0.9, 1.0, 1.0, 1.0, 0.9, 2.0, (1.0, 0.8)).weakest
+    0.5
     """
 
     count: int
@@ -71,6 +77,16 @@ class JudgeReport:
         The judge's own accuracy on the held-out images.
     classes
         Names of the classes.
+
+    Examples
+    --------
+    >>> from gaussflow.apps.judge import JudgeReport, Scores
+    >>> scores = Scores(9, 0.75, (1.0, 0.5), 0.9, 1.0, 1.0, 1.0, 0.9, 2.0, (1.0, 0.8))
+    >>> print(JudgeReport(scores, scores, 0.8, ("a", "b")))
+                                                   generated   real    ideal
+    images                                                 9      9
+    taken for its class by the judge                   0.750  0.750    0.800
+    ...
     """
 
     generated: Scores
