@@ -255,11 +255,12 @@ def test_the_prior_of_the_classes_betters_the_bound(learned):
     assert fitted > plain - 0.3
 
 
-def test_class_prior_has_the_moments_of_the_codes():
+@pytest.mark.parametrize("points", [1, 500])
+def test_class_prior_has_the_moments_of_the_codes(points):
     x, labels = crosses(200)
     model = conditional_vae_28(2, latent_dim=3, widths=(4, 4, 4)).eval()
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    prior = class_prior(model, x, labels, draws=200)
+    prior = class_prior(model, x, labels, points=points)
     q = model.posterior(x, labels)
     drawn = prior.sample(20000, torch.eye(2), seeded())
     within = [torch.cov(q.mean[labels == k].T) + q.log_variance[labels == k].exp().mean(0).diag() for k in range(2)]

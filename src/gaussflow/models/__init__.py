@@ -6,6 +6,7 @@ from gaussflow.models.base import Density, Likelihood
 from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
 from gaussflow.models.energies import MSSSIMEnergy
 from gaussflow.models.flow import Flow
+from gaussflow.models.kernel import KernelDensity
 from gaussflow.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian
 from gaussflow.models.mixture import ClassMixture
 from gaussflow.models.schedules import FreeBits, KLAnnealing
@@ -25,6 +26,7 @@ __all__ = [
     "FreeBits",
     "Gaussian",
     "KLAnnealing",
+    "KernelDensity",
     "Likelihood",
     "MSSSIMEnergy",
     "PosteriorCollapseWarning",

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from gaussflow._check import check_int
-from gaussflow.models import ClassMixture, ConditionalVAE, Flow, KLAnnealing, aggregate_posterior, one_hot
+from gaussflow.losses import DiagonalGaussian
+from gaussflow.models import ClassMixture, ConditionalVAE, KernelDensity, KLAnnealing, one_hot
 from gaussflow.rows import as_rows
 from gaussflow.training import AffineJitter, History, train
 from gaussflow.training._checkpoint import PathLike
 from gaussflow.training._cosine import CosineAdam
 from gaussflow.training._settings import Augment
-from gaussflow.transforms import Whiten
 
+CHUNK = 1024  # images whose codes are taken at once
 JUDGED = 128  # of the images, unmoved: what an epoch is judged by
 
 
@@ -25,7 +26,7 @@ def learn_images(
     epochs: int = 200,
     batch_size: int = 32,
     lr: float = 4e-3,
-    annealed: float = 0.8,
+    annealed: float = 0.6,
     augment: Augment | None = None,
     autocast: torch.dtype | None = None,
     seed: int = 0,
@@ -36,9 +37,8 @@ def learn_images(
 
     Four things make much of few images: each batch is moved at random (`AffineJitter`), so that no image is seen twice,
     but for the last epochs; the weight of the KL term rises until these, so that small details find a place in the
-    code before codes become dear; the learning rate falls along a cosine; and the prior is a Gaussian for each class
-    fitted to the codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they
-    are.
+    code before codes become dear; the learning rate falls along a cosine; and the prior of each class is fitted to the
+    codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they are.
 
     No images are held out: of few, each is wanted for learning, and a moved image is a new one.
 
@@ -116,34 +116,36 @@ def learn_images(
     return history
 
 
-def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, draws: int = 10, seed: int = 0) -> ClassMixture:
-    """A prior for each class of a conditional autoencoder: the Gaussian of the codes of its images.
+def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, points: int = 500, seed: int = 0) -> ClassMixture:
+    """A prior for each class of a conditional autoencoder: a `KernelDensity` of the codes of its images.
 
-    The covariance of a class is the mean of its own and of that of all classes about their means, since a class may
-    have fewer images than the code has coordinates.
+    The width of the kernels is what codes left out ask for. Their covariance is the mean of that of the class and that
+    of all classes about their means, since a class may have fewer images than the code has coordinates.
 
     Parameters
     ----------
     model
-        A trained `ConditionalVAE` of labels; it is left as it is.
+        A trained `ConditionalVAE` of labels with a Gaussian posterior; it is left as it is.
     x
         Images as rows, shape (N, D).
     labels
         Integers from 0 to the number of classes - 1, shape (N,).
-    draws
-        Codes drawn for each image.
+    points
+        Kernels of a class at most. They are stored: whoever has the prior has the codes of so many images. With 1 the
+        prior of a class is a Gaussian, and stores none.
     seed
-        Of the draws.
+        Of the codes that are drawn.
 
     Returns
     -------
     prior
-        A `ClassMixture` of flows, for `ConditionalVAE.set_prior`.
+        A `ClassMixture` of `KernelDensity`, for `ConditionalVAE.set_prior`.
 
     Raises
     ------
     TypeError, ValueError
-        For labels that do not fit the images or leave a class of the model without an image.
+        For a posterior that is not Gaussian, for labels that do not fit the images or leave a class of the model
+        without an image.
 
     Examples
     --------
@@ -154,17 +156,32 @@ def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, draws: int 
     >>> prior.dim, prior.context_dim
     (50, 2)
     """
-    check_int("class_prior", "draws", draws, 1)
-    rows, generator = as_rows(x, _one_hot(model, x, labels)), torch.Generator().manual_seed(seed)
-    codes = torch.stack([aggregate_posterior(model, rows, generator) for _ in range(draws)])
-    means = torch.stack([codes[:, labels == k].mean((0, 1)) for k in range(model.context_dim)])
-    about = (codes - means[labels]).flatten(0, 1)
-    parts = []
-    for k, mean in enumerate(means):
-        own = codes[:, labels == k].flatten(0, 1)
-        own = own.repeat(-(-len(about) // len(own)), 1)[: len(about)]  # as many as those of all classes
-        parts.append(Flow(Whiten(model.latent_dim, dtype=codes.dtype).fit(torch.cat([own, about + mean]))))
+    check_int("class_prior", "points", points, 1)
+    mean, variance = _codes(model, x, _one_hot(model, x, labels))
+    centre = torch.stack([mean[labels == k].mean(0) for k in range(model.context_dim)])
+    about = mean - centre[labels]
+    common, parts = about.T @ about / len(about), []
+    for k in range(model.context_dim):
+        own = labels == k
+        inner = about[own].T @ about[own] / int(own.sum())
+        density = KernelDensity(min(points, int(own.sum())), model.latent_dim, dtype=x.dtype)
+        parts.append(density.fit(mean[own], variance[own].mean(0), 0.5 * (inner + common), seed))
     return ClassMixture(parts)
+
+
+@torch.no_grad()
+def _codes(model: ConditionalVAE, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and variances (N, L) of the posteriors, in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        parts = [model.posterior(a, c) for a, c in zip(x.split(CHUNK), context.split(CHUNK), strict=True)]
+    finally:
+        model.train(training)
+    if not all(isinstance(part, DiagonalGaussian) for part in parts):
+        raise TypeError("class_prior wants a Gaussian posterior; this model has a posterior flow.")
+    gaussians = [part for part in parts if isinstance(part, DiagonalGaussian)]
+    return torch.cat([q.mean for q in gaussians]), torch.cat([q.log_variance for q in gaussians]).exp()
 
 
 def _one_hot(model: ConditionalVAE, x: Tensor, labels: Tensor) -> Tensor:

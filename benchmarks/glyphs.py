@@ -1,0 +1,144 @@
+"""Six look-alike signs: a conditional autoencoder learns to draw them from 500 images, and is judged.
+
+``python -m benchmarks.glyphs`` trains it, and prints its scores beside those of the 500 images themselves and of a
+perfect sampler, 500 other images of the same law. ``--ablation`` leaves out the label at each of its three places.
+The judge is trained on 3000 other images; every score is taken on 2000 images that no model has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks._glyphs import NAMES, glyphs
+from benchmarks.measure import commit
+from gaussflow import ConditionalVAE, LabelPoints, conditional_vae_28, learn_images
+from gaussflow.apps.images import Images, grid_picture, read_images
+from gaussflow.apps.judge import Judge, Scores, judge_images
+from gaussflow.apps.labelled_set import draw_labelled_set
+
+TRAIN, HELD_OUT, OTHERS = 500, 2000, 3000
+DRAWN = 504  # of the model: 84 of each class, as many as it learned from
+ABLATION = {
+    "all three label points": LabelPoints(),
+    "without the output": LabelPoints(output=False),
+    "without the code": LabelPoints(code=False),
+    "without the encoder's image": LabelPoints(image=False),
+}
+HEAD = ("", "judge", "weakest", "trained on it", "coverage", "diversity", "nearer", "near copies", "ELBO", "CPU s")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The four sets of one seed, and the judge."""
+
+    train: Images
+    held_out: Images
+    perfect: Images
+    judge: Judge
+
+
+def task(seed: int, train: int = TRAIN, held_out: int = HELD_OUT, others: int = OTHERS) -> Task:
+    """The sets of a seed, none of them with an image of another."""
+    sets = [signs(n, 10_000 + 10 * seed + k) for k, n in enumerate((train, held_out, DRAWN, others))]
+    return Task(*sets[:3], Judge(seed=seed).fit(sets[3]))
+
+
+def signs(n: int, seed: int) -> Images:
+    """So many signs as labelled images."""
+    images, labels = glyphs(n, seed)
+    return read_images(images, labels=labels, classes=NAMES)
+
+
+def learn(
+    images: Images, seed: int, epochs: int, points: LabelPoints, bfloat16: bool, progress: bool
+) -> tuple[ConditionalVAE, float]:
+    """The model that learned from the images, and the CPU seconds that it took."""
+    start = time.process_time()
+    torch.manual_seed(seed)
+    model = conditional_vae_28(len(images.classes), label_points=points)
+    autocast = torch.bfloat16 if bfloat16 else None
+    labels = images.labels if images.labels is not None else torch.zeros(0)
+    learn_images(model, images.x, labels, epochs=epochs, seed=seed, autocast=autocast, progress=progress)
+    return model, time.process_time() - start
+
+
+@torch.no_grad()
+def elbo(model: ConditionalVAE, images: Images) -> float:
+    """The mean bound in nats per image."""
+    generator = torch.Generator().manual_seed(0)
+    return float(model.elbo(images.x, images.labels, generator).elbo.mean())
+
+
+def measure(given: Task, model: ConditionalVAE, seed: int) -> tuple[Images, Scores, Scores]:
+    """A set drawn from the model, its scores, and those of the images that it learned from."""
+    drawn = draw_labelled_set(model, DRAWN // len(NAMES), classes=NAMES, seed=seed)
+    report = judge_images(shuffled(drawn), given.train, given.held_out, judge=given.judge, seed=seed)
+    return drawn, report.generated, report.real
+
+
+def shuffled(images: Images) -> Images:
+    """The images in random order."""
+    return images.take(torch.randperm(len(images), generator=torch.Generator().manual_seed(0)))
+
+
+def line(name: str, scores: Scores, bound: float | None = None, seconds: float | None = None) -> list[str]:
+    """A line of the table."""
+    memory = ["" if value is None else f"{value:.3f}" for value in (scores.nearer, scores.near_copies)]
+    figures = (scores.judge_accuracy, scores.weakest, scores.classifier_score, scores.coverage, scores.mean_diversity)
+    last = ["" if bound is None else f"{bound:.1f}", "" if seconds is None else f"{seconds:.0f}"]
+    return [name, *(f"{figure:.3f}" for figure in figures), *memory, *last]
+
+
+def run(seed: int, epochs: int, ablation: bool, bfloat16: bool, folder: Path | None, progress: bool) -> list[list[str]]:
+    """The lines of one seed."""
+    given, lines = task(seed), []
+    reports = judge_images(given.perfect, given.train, given.held_out, judge=given.judge, seed=seed)
+    lines.append(line("perfect sampler", reports.generated))
+    lines.append(line(f"the {TRAIN} images", reports.real))
+    for name, points in ABLATION.items() if ablation else [("conditional autoencoder", LabelPoints())]:
+        model, seconds = learn(given.train, seed, epochs, points, bfloat16, progress)
+        drawn, scores, _ = measure(given, model, seed)
+        lines.append(line(name, scores, elbo(model, given.held_out), seconds))
+        print(f"seed {seed}: {' | '.join(lines[-1])}", file=sys.stderr, flush=True)
+        if folder:
+            picture = folder / f"glyphs-{seed}-{name.replace(' ', '-')}.png"
+            grid_picture([given.held_out, drawn], picture, columns=8, titles=["real", "drawn"])
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    from tabulate import tabulate
+
+    options = _parser().parse_args(argv)
+    torch.set_num_threads(1)
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+    for seed in range(options.first, options.first + options.seeds):
+        args = (options.epochs, options.ablation, not options.float32, options.pictures, sys.stderr.isatty())
+        lines = run(seed, *args)
+        print(f"\nseed {seed}, {options.epochs} epochs, commit {commit()}\n")
+        print(tabulate(lines, HEAD, tablefmt="github", disable_numparse=True))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.glyphs", description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=1, help="how many [1]")
+    parser.add_argument("--first", type=int, default=0, help="the first seed [0]")
+    parser.add_argument("--epochs", type=int, default=230)
+    parser.add_argument("--ablation", action="store_true", help="leave out the label at each of its places")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16: for processors that have none")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="folder for pictures of real and drawn signs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
