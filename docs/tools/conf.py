@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ autodoc_typehints_format = "short"
 autodoc_type_aliases = {
     name: name for name in ("Data", "Chunk", "PathLike", "MakeBlock", "MakeRotation", "MakeOptimizer", "Augment")
 }
+autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
 napoleon_google_docstring = False
@@ -61,6 +63,7 @@ def setup(app: Any) -> dict[str, bool]:
     """What Sphinx calls first."""
     app.connect("missing-reference", _elsewhere)
     app.connect("autodoc-process-bases", _public_bases)
+    app.connect("autodoc-process-signature", _plain_aliases)
     return {"parallel_read_safe": True}
 
 
@@ -89,3 +92,11 @@ def _address(target: str) -> str | None:
         return f"https://docs.python.org/3/library/{'exceptions' if error else 'functions'}.html#{names[0]}"
     module = next((module for module in OUTSIDE if target.startswith(module + ".")), None)
     return OUTSIDE[module].format(target) if module else None
+
+
+def _plain_aliases(
+    app: Any, what: str, name: str, thing: object, options: object, signature: str, returned: str
+) -> Any:
+    """Aliases of types by their names in unions, too."""
+    plain = lambda text: text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)  # noqa: E731
+    return plain(signature), plain(returned)
