@@ -1,0 +1,89 @@
+"""The six signs: reproducible, balanced, look-alike in pairs; and the benchmark from end to end on few of them."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import glyphs as benchmark
+from benchmarks._glyphs import DETAIL, NAMES, NOISE, SKELETONS, SPREAD, glyphs
+
+from gaussflow import conditional_vae_28
+from gaussflow.apps.images import read_images
+from gaussflow.apps.judge import Judge
+
+
+def test_signs_are_bytes_balanced_and_follow_the_seed():
+    images, labels = glyphs(120, seed=1)
+    assert (images.shape, images.dtype, labels.dtype) == ((120, 28, 28), np.uint8, np.int64)
+    assert np.bincount(labels).tolist() == [20] * 6
+    assert np.array_equal(images, glyphs(120, seed=1)[0])
+    assert not np.array_equal(images, glyphs(120, seed=2)[0])
+    assert len(np.unique(images.reshape(120, -1), axis=0)) == 120
+    assert np.bincount(glyphs(10)[1], minlength=6).tolist() == [2, 2, 2, 2, 1, 1]
+
+
+def test_ink_is_dark_on_noise_and_within_the_frame():
+    images = glyphs(300)[0] / 255
+    assert 0.08 < images.mean() < 0.16
+    assert images.reshape(300, -1).max(1).min() > 0.8
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1)
+    assert (border > 0.5).mean() < 0.01
+    corner = images[:, :3, :3].ravel()
+    assert np.std(corner[corner > 0]) == pytest.approx(NOISE * 0.603, rel=0.15)  # the half of a normal law
+
+
+def test_the_signs_of_a_pair_differ_in_their_detail_only():
+    """With one detail the two are the same sign, so that the pairs look alike as far as the details overlap."""
+    for skeleton in SKELETONS:
+        low, high = (skeleton(np.array([d])) for d in DETAIL)
+        assert low.shape == high.shape
+        assert 0 < np.abs(low - high).max() < 1.2
+        assert np.array_equal(skeleton(np.array([0.4, 0.4]))[0], skeleton(np.array([0.4]))[0])
+    assert (DETAIL[1] - DETAIL[0]) / 2 / SPREAD == pytest.approx(2.4)
+
+
+def test_pairs_are_harder_than_all_else():
+    train, test = (
+        read_images(*glyphs(n, s)[:1], labels=glyphs(n, s)[1], classes=NAMES) for n, s in ((300, 1), (300, 2))
+    )
+    judge = Judge(epochs=12).fit(train)
+    predicted, labels = judge.predict(test), test.labels
+    assert (predicted // 2 == labels // 2).double().mean() > 0.97
+    within = (predicted == labels).double().mean()
+    assert 0.7 < within < 0.99
+
+
+def test_no_set_of_a_seed_shares_an_image_with_another(monkeypatch):
+    monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
+    given = benchmark.task(0, train=30, held_out=40, others=60)
+    sets = [given.train, given.held_out, given.perfect]
+    rows = torch.cat([images.x for images in sets])
+    assert len(rows.unique(dim=0)) == len(rows)
+    assert [len(images) for images in sets] == [30, 40, benchmark.DRAWN]
+
+
+def test_the_benchmark_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
+    for name, size in (("TRAIN", 36), ("HELD_OUT", 60), ("OTHERS", 60), ("DRAWN", 36)):
+        monkeypatch.setattr(benchmark, name, size)
+    monkeypatch.setattr(benchmark, "task", lambda seed: small(seed))
+    monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
+    monkeypatch.setattr(benchmark, "conditional_vae_28", partial(conditional_vae_28, widths=(4, 4, 4)))
+    assert benchmark.main(["--epochs", "2", "--ablation", "--pictures", str(tmp_path), "--float32"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("perfect sampler", "the 36 images", *benchmark.ABLATION):
+        assert sum(line.startswith(f"| {name} ") for line in printed.splitlines()) == 1, name
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    widths = {line.count("|") for line in printed.splitlines() if line.startswith("|")}
+    assert widths == {len(benchmark.HEAD) + 1}
+
+
+def small(seed):
+    sets = [benchmark.signs(n, seed + k) for k, n in enumerate((36, 60, 36, 60))]
+    return benchmark.Task(*sets[:3], Judge(seed=seed, epochs=2).fit(sets[3]))
+
+
+def test_the_four_of_the_ablation_are_all_and_each_without_one():
+    points = list(benchmark.ABLATION.values())
+    assert sorted(sum(point) for point in points) == [2, 2, 2, 3]
+    assert len(set(points)) == 4
