@@ -1,8 +1,9 @@
 """Six look-alike signs: a conditional autoencoder learns to draw them from 500 images, and is judged.
 
 ``python -m benchmarks.glyphs`` trains it, and prints its scores beside those of the 500 images themselves and of a
-perfect sampler, 500 other images of the same law. ``--ablation`` leaves out the label at each of its three places.
-The judge is trained on 3000 other images; every score is taken on 2000 images that no model has seen.
+perfect sampler: other images of the same law. ``--ablation`` leaves out the label at each of its three places.
+The judge is trained on 3000 other images; every score is taken on 2000 images that no model has seen. "Trained on it"
+is the accuracy there of a classifier trained on 500 images of the set.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gaussflow.apps.judge import Judge, Scores, judge_images
 from gaussflow.apps.labelled_set import draw_labelled_set
 
 TRAIN, HELD_OUT, OTHERS = 500, 2000, 3000
-DRAWN = 504  # of the model: 84 of each class, as many as it learned from
+DRAWN = 2004  # of the model: as many of each class
 ABLATION = {
     "all three label points": LabelPoints(),
     "without the output": LabelPoints(output=False),
@@ -76,18 +77,6 @@ def elbo(model: ConditionalVAE, images: Images) -> float:
     return float(model.elbo(images.x, images.labels, generator).elbo.mean())
 
 
-def measure(given: Task, model: ConditionalVAE, seed: int) -> tuple[Images, Scores, Scores]:
-    """A set drawn from the model, its scores, and those of the images that it learned from."""
-    drawn = draw_labelled_set(model, DRAWN // len(NAMES), classes=NAMES, seed=seed)
-    report = judge_images(shuffled(drawn), given.train, given.held_out, judge=given.judge, seed=seed)
-    return drawn, report.generated, report.real
-
-
-def shuffled(images: Images) -> Images:
-    """The images in random order."""
-    return images.take(torch.randperm(len(images), generator=torch.Generator().manual_seed(0)))
-
-
 def line(name: str, scores: Scores, bound: float | None = None, seconds: float | None = None) -> list[str]:
     """A line of the table."""
     memory = ["" if value is None else f"{value:.3f}" for value in (scores.nearer, scores.near_copies)]
@@ -104,7 +93,8 @@ def run(seed: int, epochs: int, ablation: bool, bfloat16: bool, folder: Path | N
     lines.append(line(f"the {TRAIN} images", reports.real))
     for name, points in ABLATION.items() if ablation else [("conditional autoencoder", LabelPoints())]:
         model, seconds = learn(given.train, seed, epochs, points, bfloat16, progress)
-        drawn, scores, _ = measure(given, model, seed)
+        drawn = draw_labelled_set(model, DRAWN // len(NAMES), classes=NAMES, seed=seed)
+        scores = judge_images(drawn, given.train, given.held_out, judge=given.judge, seed=seed).generated
         lines.append(line(name, scores, elbo(model, given.held_out), seconds))
         print(f"seed {seed}: {' | '.join(lines[-1])}", file=sys.stderr, flush=True)
         if folder:
@@ -133,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.glyphs", description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=1, help="how many [1]")
     parser.add_argument("--first", type=int, default=0, help="the first seed [0]")
-    parser.add_argument("--epochs", type=int, default=230)
+    parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--ablation", action="store_true", help="leave out the label at each of its places")
     parser.add_argument("--float32", action="store_true", help="no bfloat16: for processors that have none")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="folder for pictures of real and drawn signs")

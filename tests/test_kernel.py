@@ -116,3 +116,30 @@ def test_shapes_seeds_files_and_gradients(tmp_path):
 def test_kernels_say_what_they_want(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_copies_are_left_out_with_their_original():
+    """Copies that barely differ from their original must not make the kernels narrow."""
+    x = cloud(100, 6)
+    near = x + 1e-3 * torch.randn(100, 6, generator=seeded(5), dtype=torch.float64)
+    alone, copied = fitted(x), fitted(torch.cat([x, near]), copies=2)
+    torch.testing.assert_close(copied.root, alone.root)
+    torch.testing.assert_close(copied.centres[:100], alone.centres[copied_order(alone, copied)])
+    mistaken = fitted(torch.cat([x, near]))
+    assert float(mistaken.root.trace()) < 0.7 * float(alone.root.trace())
+
+
+def copied_order(alone, copied):
+    """Kernels without copies are in random order: the place of each."""
+    return torch.cdist(copied.centres[:100], alone.centres).argmin(1)
+
+
+def test_copies_that_fill_in_make_kernels_narrower():
+    turn = 0.3 * torch.randn(60, generator=seeded(3), dtype=torch.float64)
+    x, test = ring(60), ring(2000, seed=1)
+    turned = torch.stack([turn.cos() * x[:, 0] - turn.sin() * x[:, 1], turn.sin() * x[:, 0] + turn.cos() * x[:, 1]], 1)
+    alone, copied = fitted(x), fitted(torch.cat([x, turned]), copies=2)
+    assert float(copied.root.trace()) <= float(alone.root.trace())
+    assert copied.log_prob(test).mean() > alone.log_prob(test).mean()
+    with pytest.raises(ValueError, match="with 2 copies just as many"):
+        KernelDensity(60, 2).fit(torch.cat([x, turned]), copies=2)

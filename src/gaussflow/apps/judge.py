@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from gaussflow._check import check_int
@@ -164,6 +165,10 @@ def judge_images(
 ) -> JudgeReport:
     """Judge a generated set beside the real images that its model was trained on, both against held-out real images.
 
+    Classifiers are trained on as many generated images as there are real ones, or on all of fewer. The other scores are
+    of all images; precision, recall, density and coverage hang on the sizes of the sets, so draw as many as are held
+    out.
+
     Parameters
     ----------
     generated
@@ -200,24 +205,29 @@ def judge_images(
     ['classes', 'generated', 'judged_held_out', 'real']
     """
     judge = judge or Judge(seed=seed, epochs=epochs).fit(train)
-    judged = judge.accuracy(held_out)
-    scores = [_scores(judge, images, held_out, k, seed, epochs) for images in (generated, train)]
+    scores = []
+    for images in (generated, train):
+        score = classifier_score(_as_many(images, len(train), seed), held_out, seed=seed, epochs=epochs)
+        scores.append(_scores(judge, images, held_out, k, score))
     memory: dict[str, Any] = memorisation(generated.x, train.x, held_out.x, seed)._asdict()
-    return JudgeReport(replace(scores[0], **memory), scores[1], judged, judge.classes)
+    return JudgeReport(replace(scores[0], **memory), scores[1], judge.accuracy(held_out), judge.classes)
 
 
-def _scores(judge: Judge, images: Images, held_out: Images, k: int, seed: int, epochs: int | None) -> Scores:
+def _as_many(images: Images, count: int, seed: int) -> Images:
+    """So many of the images, or all of fewer, in random order."""
+    return images.take(torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count])
+
+
+def _scores(judge: Judge, images: Images, held_out: Images, k: int, score: float) -> Scores:
     """What does not hang on the images trained on."""
-    accuracy, score = judge.class_accuracy(images), classifier_score(images, held_out, seed=seed, epochs=epochs)
     points, real = judge.features(images), judge.features(held_out)
-    spread = diversity(points, judge._labels(images), real, judge._labels(held_out))
     near: dict[str, Any] = neighbourhood_scores(real, points, k)._asdict()
     return Scores(
         count=len(images),
         judge_accuracy=judge.accuracy(images),
-        class_accuracy=accuracy,
+        class_accuracy=judge.class_accuracy(images),
         classifier_score=score,
         **near,
         frechet=frechet_distance(real, points),
-        diversity=spread,
+        diversity=diversity(points, judge._labels(images), real, judge._labels(held_out)),
     )

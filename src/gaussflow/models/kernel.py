@@ -66,7 +66,15 @@ class KernelDensity(Density):
         self.register_buffer("centres", torch.zeros(points, dim, dtype=dtype, device=device))
         self.register_buffer("root", torch.eye(dim, dtype=dtype, device=device))
 
-    def fit(self, x: Tensor, variance: Tensor | None = None, covariance: Tensor | None = None, seed: int = 0) -> Self:
+    def fit(
+        self,
+        x: Tensor,
+        variance: Tensor | None = None,
+        covariance: Tensor | None = None,
+        *,
+        copies: int = 1,
+        seed: int = 0,
+    ) -> Self:
         """Fit to points, in place, and return the density itself.
 
         Parameters
@@ -77,30 +85,32 @@ class KernelDensity(Density):
             Variance V that each point has beside, shape (D,); None for none.
         covariance
             S, shape (D, D); None for that of the points.
+        copies
+            Above 1, the points are so many altered copies of fewer, the originals first and then each round of copies
+            in the same order, and all get a kernel. Widths are compared on originals, their own copies left out.
         seed
             Decides which points get a kernel, and the draws of V by which widths are compared.
         """
         check_finite("KernelDensity", check_last("KernelDensity", x, self.dim).detach())
-        if x.dim() != 2 or len(x) < self.points:
+        check_int("KernelDensity", "copies", copies, 1)
+        if x.dim() != 2 or len(x) < self.points or (copies > 1 and (len(x) != self.points or len(x) % copies)):
             raise ValueError(
-                f"KernelDensity wants at least {self.points} points (n, {self.dim}); got {tuple(x.shape)}."
+                f"KernelDensity wants at least {self.points} points (n, {self.dim}), and with {copies} copies just as "
+                f"many; got {tuple(x.shape)}."
             )
         generator, rows = torch.Generator().manual_seed(seed), x.detach().double().cpu()
+        originals = rows[: len(rows) // copies]
         beside = torch.zeros(self.dim).double() if variance is None else variance.detach().double().cpu()
-        spread = _covariance(rows) if covariance is None else covariance.detach().double().cpu()
-        mean = rows.mean(0)
-        chosen = rows[torch.randperm(len(rows), generator=generator)[: self.points]] - mean
-        drawn = chosen + beside.sqrt() * torch.randn(chosen.shape, generator=generator, dtype=chosen.dtype)
-        widths = WIDTHS if self.points > 1 else (1.0,)
-        roots = [_root(h * h * spread + beside.diag()) for h in widths]
-        centres = [math.sqrt(1 - h * h) * chosen for h in widths]
-        scores = [
-            float(_log_kernels(drawn, c, r).fill_diagonal_(-torch.inf).logsumexp(1).mean()) if self.points > 1 else 0.0
-            for c, r in zip(centres, roots, strict=True)
-        ]
-        best = scores.index(max(scores))
-        self.centres.copy_(mean + centres[best])
-        self.root.copy_(roots[best])
+        spread = _covariance(originals) if covariance is None else covariance.detach().double().cpu()
+        chosen = rows if copies > 1 else rows[torch.randperm(len(rows), generator=generator)[: self.points]]
+        about = chosen - originals.mean(0)
+        noise = torch.randn(self.points // copies, self.dim, generator=generator, dtype=rows.dtype)
+        judged = about[: len(noise)] + beside.sqrt() * noise
+        widths = WIDTHS if len(judged) > 1 else WIDTHS[-1:]
+        kernels = [(math.sqrt(1 - h * h) * about, _root(h * h * spread + beside.diag())) for h in widths]
+        centres, root = max(kernels, key=lambda kernel: _left_out(judged, *kernel))
+        self.centres.copy_(originals.mean(0) + centres)
+        self.root.copy_(root)
         return self
 
     @override
@@ -147,6 +157,15 @@ def _root(covariance: Tensor) -> Tensor:
     floor = 1e-9 * covariance.diagonal().mean().clamp(min=1e-9)
     root: Tensor = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), dtype=covariance.dtype))
     return root
+
+
+def _left_out(x: Tensor, centres: Tensor, root: Tensor) -> float:
+    """Mean log-density of points (n, D) under the kernels of all others; its own are at i, n + i, 2n + i, ..."""
+    if len(x) == 1:
+        return 0.0
+    kernels = _log_kernels(x, centres, root).reshape(len(x), -1, len(x))
+    kernels.diagonal(dim1=0, dim2=2).fill_(-torch.inf)
+    return float(kernels.flatten(1).logsumexp(1).mean())
 
 
 def _log_kernels(x: Tensor, centres: Tensor, root: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from gaussflow.training._checkpoint import PathLike
 from gaussflow.training._cosine import CosineAdam
 from gaussflow.training._settings import Augment
 
+COPIES = 8  # of each image, itself counted: what its class gets kernels about
 CHUNK = 1024  # images whose codes are taken at once
 JUDGED = 128  # of the images, unmoved: what an epoch is judged by
 
@@ -112,15 +113,25 @@ def learn_images(
         augment=moved_at_first,
     )
     if model.prior is None:
-        model.set_prior(class_prior(model, x, labels, seed=seed))
+        model.set_prior(class_prior(model, x, labels, augment=moved, seed=seed))
     return history
 
 
-def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, points: int = 500, seed: int = 0) -> ClassMixture:
+def class_prior(
+    model: ConditionalVAE,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    augment: Augment | None = None,
+    points: int = 1000,
+    seed: int = 0,
+) -> ClassMixture:
     """A prior for each class of a conditional autoencoder: a `KernelDensity` of the codes of its images.
 
     The width of the kernels is what codes left out ask for. Their covariance is the mean of that of the class and that
-    of all classes about their means, since a class may have fewer images than the code has coordinates.
+    of all classes about their means, since a class may have fewer images than the code has coordinates. With
+    ``augment`` there are kernels about the codes of altered copies of the images too: narrower ones then do, and what
+    is drawn looks more like a sign and less like an image that was learned from.
 
     Parameters
     ----------
@@ -130,11 +141,13 @@ def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, points: int
         Images as rows, shape (N, D).
     labels
         Integers from 0 to the number of classes - 1, shape (N,).
+    augment
+        Called as ``augment(x, generator)``, as `train` does; an `AffineJitter` for instance. None for no copies.
     points
-        Kernels of a class at most. They are stored: whoever has the prior has the codes of so many images. With 1 the
-        prior of a class is a Gaussian, and stores none.
+        Kernels of a class at most; at most eight for each image. They are stored: whoever has the prior has codes of
+        the images. With 1 the prior of a class is a Gaussian, and stores none.
     seed
-        Of the codes that are drawn.
+        Of the copies and of the codes that are drawn.
 
     Returns
     -------
@@ -157,15 +170,22 @@ def class_prior(model: ConditionalVAE, x: Tensor, labels: Tensor, *, points: int
     (50, 2)
     """
     check_int("class_prior", "points", points, 1)
-    mean, variance = _codes(model, x, _one_hot(model, x, labels))
+    context, generator = _one_hot(model, x, labels), torch.Generator().manual_seed(seed)
+    mean, variance = _codes(model, x, context)
+    rounds = COPIES if augment is not None else 1
+    altered = [augment(x, generator) for _ in range(rounds - 1)] if augment is not None else []
+    codes = torch.stack([mean, *(_codes(model, each, context)[0] for each in altered)])
     centre = torch.stack([mean[labels == k].mean(0) for k in range(model.context_dim)])
     about = mean - centre[labels]
     common, parts = about.T @ about / len(about), []
     for k in range(model.context_dim):
         own = labels == k
-        inner = about[own].T @ about[own] / int(own.sum())
-        density = KernelDensity(min(points, int(own.sum())), model.latent_dim, dtype=x.dtype)
-        parts.append(density.fit(mean[own], variance[own].mean(0), 0.5 * (inner + common), seed))
+        count = int(own.sum())
+        copies = max(1, min(rounds, points // count))
+        density = KernelDensity(min(points, copies * count), model.latent_dim, dtype=x.dtype)
+        covariance = 0.5 * (about[own].T @ about[own] / count + common)
+        spread, centres = variance[own].mean(0), codes[:copies, own].flatten(0, 1)
+        parts.append(density.fit(centres, spread, covariance, copies=copies, seed=seed))
     return ClassMixture(parts)
 
 
