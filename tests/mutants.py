@@ -129,6 +129,16 @@ MUTANTS = [
     # anomalies
     Mutant("apps/anomaly.py", "for chunk, _ in valid.chunks()", "for chunk, _ in rows.chunks()", "tests/test_anomaly.py"),
     Mutant("apps/_roc.py", "for right in (False, True)", "for right in (False, False)", "tests/test_anomaly.py"),
+    Mutant("losses/_ssim.py", "z.narrow(dim, z.shape[dim] - 1, 1)", "z.narrow(dim, 0, 1)", "tests/test_ssim.py -k 'odd_sides or each_mean'"),
+    Mutant("losses/_ssim.py", ".square().clamp(min=floor)", ".square()", "tests/test_ssim_gradients.py -k finite_images"),
+    Mutant("losses/_ssim_planes.py", 'mode="replicate"', 'mode="reflect"', "tests/test_ssim.py -k step_by_step"),
+    Mutant("losses/_ssim_planes.py", "wide[height - 1] += wide[height]", "pass", "tests/test_ssim_gradients.py -k finite_differences"),
+    Mutant("losses/_ssim_planes.py", "ctx.scales), wanted, grad, create_graph=True", "ctx.scales).detach() + 0 * x.sum(), wanted, grad, create_graph=True", "tests/test_ssim_gradients.py -k second"),
+    Mutant("losses/_ssim_planes.py", "by_means = [torch.add(by_ms, by_md, alpha=sign)", "by_means = [torch.add(by_ms, by_md)", "tests/test_ssim_gradients.py -k finite_differences"),
+    Mutant("losses/_ssim_compiled.py", "grad / unit[:, None]", "grad", "tests/test_ssim_gradients.py -k compiles"),
+    Mutant("losses/ssim.py", "whole + (product - whole).detach()", "product", "tests/test_ssim_gradients.py -k 'without_a_gradient or inverted_start'"),
+    Mutant("losses/ssim.py", "torch.where(positive, means, 1.0).pow(w)", "means.clamp(min=0).pow(w)", "tests/test_ssim_gradients.py -k without_a_gradient"),
+    Mutant("losses/ssim.py", "weight / sum(weights[:count])", "weight", "tests/test_ssim.py -k fewer_scales"),
     # files
     Mutant("training/_checkpoint.py", 'self._header.get("sha256") != ', "None is ", "tests/test_checkpoint.py tests/test_io.py"),
     Mutant("training/_checkpoint.py", "if version != str(FORMAT_VERSION):", "if False:", "tests/test_checkpoint.py tests/test_io.py"),

@@ -21,8 +21,8 @@ from gaussflow.losses._ssim import Frame, Scales, blur, frame, gaussian_taps, lu
 LANES = 16  # planes at a time: the floats of the widest vector register
 WAYS = 8  # planes turned at a time: more of them, a power of two apart, evict one another from the cache
 FEW = 4  # with fewer planes than this, the four kinds share one convolution
-CHUNK = 2**20  # pixels of a chunk, where sixteen planes do not have more
-LARGEST = 2**22  # pixels of a chunk at most, where one plane does not have more
+CHUNK = 2**20  # pixels of a chunk of small planes
+LARGEST = 2**22  # pixels of a chunk of large ones, of which it then has fewer than sixteen
 FAST = torch.backends.mkldnn.is_available()  # convolutions of float32 channels last, on a processor
 
 
@@ -131,7 +131,7 @@ class _Scale:
         back_s, back_d, *back = self.blurred.back([by_qs, by_qd, *by_means])
         for plane, sign in zip(back, signs, strict=True):
             plane.addcmul_(self.s, back_s, value=2).addcmul_(self.d, back_d, value=2 * sign)
-        return back
+        return [plane.contiguous() for plane in back]  # a part of what few planes share is taken out of it
 
     def _light_slopes(self, light: Tensor) -> list[Tensor]:
         """cs times the slopes of the luminance by the means of x and of y."""
