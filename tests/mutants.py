@@ -137,13 +137,26 @@ MUTANTS = [
     Mutant("losses/_ssim_planes.py", "by_means = [torch.add(by_ms, by_md, alpha=sign)", "by_means = [torch.add(by_ms, by_md)", "tests/test_ssim_gradients.py -k finite_differences"),
     Mutant("losses/_ssim_compiled.py", "grad / unit[:, None]", "grad", "tests/test_ssim_gradients.py -k compiles"),
     Mutant("losses/ssim.py", "whole + (product - whole).detach()", "product", "tests/test_ssim_gradients.py -k 'without_a_gradient or inverted_start'"),
-    Mutant("losses/ssim.py", "torch.where(positive, means, 1.0).pow(w)", "means.clamp(min=0).pow(w)", "tests/test_ssim_gradients.py -k without_a_gradient"),
+    Mutant("losses/ssim.py", "torch.where(positive, means, 1.0).pow(w)", "means.clamp(min=0).pow(w)", "tests/test_ssim_gradients.py -k mean_of_zero"),
     Mutant("losses/ssim.py", "weight / sum(weights[:count])", "weight", "tests/test_ssim.py -k fewer_scales"),
     # files
     Mutant("training/_checkpoint.py", 'self._header.get("sha256") != ', "None is ", "tests/test_checkpoint.py tests/test_io.py"),
     Mutant("training/_checkpoint.py", "if version != str(FORMAT_VERSION):", "if False:", "tests/test_checkpoint.py tests/test_io.py"),
     Mutant("recipes/io.py", '_check_layout(file.layout, _layout(model.state_dict()), "the file", "its recipe")', "pass", "tests/test_io.py"),
     Mutant("recipes/_recipe.py", "if found is None or is_module != (what is nn.Module):", "if found is None:", "tests/test_io.py"),
+    # labelled images
+    Mutant("apps/_images.py", "pixels.permute(0, 3, 1, 2)", "pixels.reshape(shape[0], shape[3], *shape[1:3])", "tests/test_images.py"),
+    Mutant("apps/_images.py", "LUMA.reshape(3, 1, 1)", "LUMA.mean()", "tests/test_images.py"),
+    Mutant("apps/_folder.py", "if image.getextrema()[3][0] < 255:", "if False:", "tests/test_images.py"),
+    Mutant("apps/labelled_set.py", "drawn.float().transpose(0, 1)", "drawn.float()", "tests/test_labelled_set.py"),
+    Mutant("apps/_closeness.py", "kthvalue(k + 1, 1)", "kthvalue(k, 1)", "tests/test_judge.py"),
+    Mutant("apps/_closeness.py", "- 2 * crossed", "- crossed", "tests/test_judge.py"),
+    Mutant("apps/_measures.py", "generator=generator)[:size]]", "generator=generator)]", "tests/test_judge.py"),
+    Mutant("models/kernel.py", "math.sqrt(1 - h * h) * about", "about", "tests/test_kernel.py"),
+    Mutant("models/kernel.py", "kernels.diagonal(dim1=0, dim2=2).fill_(-torch.inf)", "pass", "tests/test_kernel.py"),
+    Mutant("models/mixture.py", ".log()).logsumexp(-1)", ".log()).amax(-1)", "tests/test_learn_images.py"),
+    Mutant("recipes/learn_images.py", "and not rising.changing", "and rising.changing", "tests/test_learn_images.py"),
+    Mutant("training/augment.py", "* down * ratio", "* down", "tests/test_learn_images.py"),
 ]  # fmt: skip
 
 

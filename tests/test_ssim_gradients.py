@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from gaussflow import MSSSIMLoss, ms_ssim, ssim
 from gaussflow.losses import _ssim_planes
 from gaussflow.losses._ssim import Scales, scale_means
+from gaussflow.losses.ssim import _product
 
 SMALL = {"data_range": 1.0, "window": 3, "sigma": 0.8, "weights": (0.2, 0.5, 0.3)}
 KINDS = [kind for kind in reference.pairs(12, 12) if kind != "identical"]
@@ -55,6 +56,18 @@ def test_the_continuation_is_continuous_and_rises() -> None:
     assert values[0] < -0.2
     assert values[-1] == 1
     assert values.diff().min() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_mean_of_zero_has_a_finite_slope_upwards(dtype: torch.dtype) -> None:
+    means = torch.tensor([[0, 0.5], [0.5, 0], [0, 0], [-0.3, 0], [-0.3, 0.5], [1e-40, 0.9], [1e-9, 0.9]], dtype=dtype)
+    value = _product(means.requires_grad_(), (0.05, 0.95), False)
+    assert value[:5].tolist() == [0.0] * 5
+    (slopes,) = torch.autograd.grad(value.sum(), means)
+    assert slopes.isfinite().all()
+    assert (slopes >= 0).all()
+    assert (slopes.amax(-1) > 0).all()
+    assert (slopes[means <= 0] > 0).all()
 
 
 def test_second_derivatives_are_those_of_finite_differences() -> None:
@@ -155,10 +168,10 @@ def test_vmap_and_derivatives_of_functions() -> None:
 
 
 def test_compiles_whole_for_any_number_of_images() -> None:
-    loss = MSSSIMLoss(fewer_scales=True, data_range=1.0)
+    loss = MSSSIMLoss(fewer_scales=True, data_range=255)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True)
     for n in (3, 5):
-        x, y = torch.rand(2, n, 3, 28, 33)
+        x, y = 255 * torch.rand(2, n, 3, 28, 33)
         x.requires_grad_(), y.requires_grad_()
         assert torch.equal(compiled(x, y), loss(x, y))
         for a, b in zip(*(torch.autograd.grad(f(x, y), (x, y)) for f in (compiled, loss)), strict=True):
