@@ -81,6 +81,17 @@ def test_grey_and_colour_in_one_folder(tmp_path):
     assert torch.equal(grey.x[:, :35], grey.x[:, 35:70])
 
 
+def test_grey_is_what_pillow_makes_of_colour(tmp_path):
+    colour = bytes_of(4, channels=3)
+    want = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour])
+    for source in (colour, folder_of(tmp_path, colour)):
+        got = read_images(source, colour=False)
+        assert got.image_shape == (1, 5, 7)
+        assert np.abs(got.bytes().astype(int) - want).max() <= 1
+    grey = read_images(colour[..., 0], colour=True)
+    assert np.array_equal(grey.bytes(), colour[..., :1].repeat(3, -1))
+
+
 def test_size_and_crop(tmp_path):
     squares = np.zeros((2, 20, 30), np.uint8)
     squares[:, 5:15, 10:20] = 255
