@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow.losses._images import (
-    Reduction,
     check_numbers,
     check_pair,
     check_reduction,
@@ -34,7 +33,7 @@ def ssim(
     data_range: float,
     window: int = 11,
     sigma: float = 1.5,
-    reduction: Reduction | None = None,
+    reduction: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""The structural similarity of pairs of images, between -1 and 1, and 1 for identical images only.
 
@@ -97,7 +96,7 @@ def ms_ssim(
     weights: Sequence[float] = WEIGHTS,
     fewer_scales: bool = False,
     signed: bool = False,
-    reduction: Reduction | None = None,
+    reduction: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""The multi-scale structural similarity of pairs of images, between 0 and 1, and 1 for identical images only.
 
@@ -221,7 +220,7 @@ class MSSSIMLoss(nn.Module):
         weights: Sequence[float] = WEIGHTS,
         fewer_scales: bool = False,
         signed: bool = False,
-        reduction: Reduction | None = torch.mean,
+        reduction: Callable[[Tensor], Tensor] | None = torch.mean,
     ) -> None:
         super().__init__()
         check_numbers("MSSSIMLoss", data_range, window, sigma)
