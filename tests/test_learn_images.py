@@ -8,9 +8,11 @@ from torch import nn
 
 from gaussflow import (
     AffineJitter,
+    Bernoulli,
     ClassMixture,
     Flow,
     KLAnnealing,
+    PixelNoise,
     Standardize,
     Whiten,
     class_prior,
@@ -20,6 +22,7 @@ from gaussflow import (
     one_hot,
     save,
 )
+from gaussflow.apps.labelled_set import draw_labelled_set
 from gaussflow.training._cosine import LAST, CosineAdam
 
 
@@ -288,10 +291,12 @@ def test_images_are_moved_while_the_weight_rises_and_not_after():
 def test_what_the_model_brings_is_kept():
     x, labels = crosses(20)
     penalty, prior = KLAnnealing(5), ClassMixture([Flow(Whiten(2)) for _ in range(2)])
-    model = conditional_vae_28(2, latent_dim=2, widths=(2, 2, 2), penalty=penalty, prior=prior)
+    noise = PixelNoise(Bernoulli())
+    model = conditional_vae_28(2, latent_dim=2, widths=(2, 2, 2), penalty=penalty, prior=prior, likelihood=noise)
     learn_images(model, x, labels, epochs=1, progress=False)
     assert model.penalty is penalty
     assert model.prior is prior
+    assert model.likelihood is noise
 
 
 def test_learning_is_the_same_for_the_same_seed_and_from_a_checkpoint(tmp_path):
@@ -307,6 +312,54 @@ def test_learning_is_the_same_for_the_same_seed_and_from_a_checkpoint(tmp_path):
     again = learn(4, checkpoint=tmp_path / "c")
     assert all(torch.equal(one[key], two[key]) and torch.equal(one[key], again[key]) for key in one)
     assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+# the noise of pixels
+
+
+def test_noise_has_the_law_of_the_pixels_at_each_level():
+    mean = torch.rand(400, 300, generator=seeded(1))
+    clipped = lambda seed: (mean + 0.1 * torch.randn(mean.shape, generator=seeded(seed))).clamp(0, 1)  # noqa: E731
+    drawn, fresh = PixelNoise(Bernoulli()).fit(mean, clipped(2)).draw(mean, seeded(3)), clipped(4)
+    for low in (0.0, 0.1, 0.5, 0.95):
+        at = (mean >= low) & (mean < low + 0.05)
+        ends = torch.tensor([0.1, 0.5, 0.9])
+        torch.testing.assert_close(drawn[at].quantile(ends), fresh[at].quantile(ends), atol=0.02, rtol=0)
+        assert drawn[at].mean().item() == pytest.approx(fresh[at].mean().item(), abs=0.01)
+    dark = mean < 0.02
+    blank = [(x[dark] == 0).double().mean().item() for x in (drawn, fresh)]
+    assert blank[0] == pytest.approx(blank[1], abs=0.05)
+
+
+def test_noise_of_no_noise_is_the_mean_and_rare_levels_borrow():
+    mean = torch.linspace(0, 1, 2000)[None]
+    assert (PixelNoise(Bernoulli()).fit(mean, mean).draw(mean) - mean).abs().max() < 0.06
+    assert (PixelNoise(Bernoulli()).draw(mean) - mean).abs().max() <= 0.5 / 64 + 1e-6
+    few = PixelNoise(Bernoulli()).fit(torch.tensor([[0.0, 0.1, 0.9]]), torch.tensor([[0.0, 0.2, 1.0]]))
+    assert bool(torch.isfinite(few.draw(mean)).all())
+    assert set(few.table.unique().tolist()) <= {0.0, torch.tensor(0.2).item(), 1.0}
+
+
+def test_noise_leaves_the_likelihood_and_is_saved_with_the_model(tmp_path):
+    x, labels = crosses(20)
+    model = conditional_vae_28(2, latent_dim=2, widths=(2, 2, 2)).eval()
+    before = model.elbo(x, labels, seeded()).elbo
+    model.likelihood = PixelNoise(model.likelihood).fit(x, x)
+    torch.testing.assert_close(model.elbo(x, labels, seeded()).elbo, before)
+    save(model, tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert torch.equal(again.likelihood.table, model.likelihood.table)
+    drawn = [draw_labelled_set(each, 3, seed=1).x for each in (model, again)]
+    assert torch.equal(*drawn)
+    plain = draw_labelled_set(model, 3, seed=1, noise=False).x
+    assert not torch.equal(drawn[0], plain)
+    torch.testing.assert_close(
+        plain, model.sample(3, torch.arange(2), seeded(1)).transpose(0, 1).flatten(0, 1), atol=0.002, rtol=0
+    )
+    with pytest.raises(TypeError, match="wants a Likelihood"):
+        PixelNoise(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="images like their means"):
+        PixelNoise(Bernoulli()).fit(x, x[:3])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ PROMISED = {
     *("VAE", "ConditionalVAE", "Bound", "ConvEncoder", "ConvDecoder", "Density", "one_hot"),
     *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic", "MSSSIMEnergy"),
     *("conv_vae_64", "conditional_vae_28", "LabelPoints"),
-    *("learn_images", "class_prior", "ClassMixture", "KernelDensity", "AffineJitter"),
+    *("learn_images", "class_prior", "ClassMixture", "KernelDensity", "AffineJitter", "PixelNoise"),
     *("KLAnnealing", "FreeBits", "PosteriorCollapseWarning", "active_units", "aggregate_posterior"),
     "Autoencoder",
     *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),

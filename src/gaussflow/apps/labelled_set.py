@@ -13,7 +13,7 @@ from torch import Tensor
 from gaussflow._check import check_int
 from gaussflow.apps._images import Images
 from gaussflow.apps._labelled_files import write_csv, write_npz
-from gaussflow.models import one_hot
+from gaussflow.models import PixelNoise, one_hot
 
 __all__ = ["draw_labelled_set", "write_labelled_set"]
 
@@ -33,6 +33,7 @@ def draw_labelled_set(
     *,
     classes: Sequence[str] | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    noise: bool = True,
     seed: int | None = None,
 ) -> Images:
     """Draw as many images of each class from a conditional model, in 256 grey values.
@@ -47,6 +48,8 @@ def draw_labelled_set(
         Names of the classes; None for their numbers.
     image_shape
         (C, H, W) of a model without that attribute; None takes the model's own.
+    noise
+        Whether a model that has measured the noise of its pixels (`PixelNoise`) adds it; without, mean images.
     seed
         The same seed gives the same images; None gives others each time.
 
@@ -81,6 +84,9 @@ def draw_labelled_set(
     if seed is None:
         generator.seed()
     drawn = model.sample(per_class, one_hot(torch.arange(count), count), generator)
+    law = getattr(model, "likelihood", None)
+    if noise and isinstance(law, PixelNoise):
+        drawn = law.draw(drawn, generator)
     x = drawn.float().transpose(0, 1).reshape(per_class * count, -1)
     if bool(x.isnan().any()):
         raise ValueError(f"{type(model).__name__} drew {int(x.isnan().any(1).sum())} images with a NaN; train it anew.")

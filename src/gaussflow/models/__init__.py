@@ -9,6 +9,7 @@ from gaussflow.models.flow import Flow
 from gaussflow.models.kernel import KernelDensity
 from gaussflow.models.likelihoods import Bernoulli, ContinuousBernoulli, DiscretisedLogistic, Gaussian
 from gaussflow.models.mixture import ClassMixture
+from gaussflow.models.noise import PixelNoise
 from gaussflow.models.schedules import FreeBits, KLAnnealing
 from gaussflow.models.vae import VAE, ConditionalVAE, one_hot
 
@@ -29,6 +30,7 @@ __all__ = [
     "KernelDensity",
     "Likelihood",
     "MSSSIMEnergy",
+    "PixelNoise",
     "PosteriorCollapseWarning",
     "active_units",
     "aggregate_posterior",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaussflow._check import check_int
 from gaussflow.losses import DiagonalGaussian
-from gaussflow.models import ClassMixture, ConditionalVAE, KernelDensity, KLAnnealing, one_hot
+from gaussflow.models import ClassMixture, ConditionalVAE, KernelDensity, KLAnnealing, PixelNoise, one_hot
 from gaussflow.rows import as_rows
 from gaussflow.training import AffineJitter, History, train
 from gaussflow.training._checkpoint import PathLike
@@ -16,6 +16,7 @@ from gaussflow.training._settings import Augment
 
 COPIES = 8  # of each image, itself counted: what its class gets kernels about
 CHUNK = 1024  # images whose codes are taken at once
+MEASURED = 1000  # images that the noise of pixels is measured on
 JUDGED = 128  # of the images, unmoved: what an epoch is judged by
 
 
@@ -34,12 +35,13 @@ def learn_images(
     progress: bool = True,
     checkpoint: PathLike | None = None,
 ) -> History:
-    """Train a conditional autoencoder on labelled images, of which there may be few, then fit its prior to each class.
+    """Train a conditional autoencoder on labelled images, of which there may be few, and fit its prior to each class.
 
     Four things make much of few images: each batch is moved at random (`AffineJitter`), so that no image is seen twice,
     but for the last epochs; the weight of the KL term rises until these, so that small details find a place in the
     code before codes become dear; the learning rate falls along a cosine; and the prior of each class is fitted to the
-    codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they are.
+    codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they are. Last the
+    noise of the pixels is measured (`PixelNoise`), for `draw_labelled_set` to add; ``model.sample`` gives mean images.
 
     No images are held out: of few, each is wanted for learning, and a moved image is a new one.
 
@@ -47,7 +49,7 @@ def learn_images(
     ----------
     model
         `conditional_vae_28` or another `ConditionalVAE` of labels; it is changed in place. A penalty that it has is
-        kept, and so is a prior.
+        kept, and so are a prior and a `PixelNoise`.
     x
         Images as rows, shape (N, D).
     labels
@@ -114,6 +116,8 @@ def learn_images(
     )
     if model.prior is None:
         model.set_prior(class_prior(model, x, labels, augment=moved, seed=seed))
+    if not isinstance(model.likelihood, PixelNoise):
+        model.likelihood = _with_noise(model, x[:MEASURED], context[:MEASURED], seed)
     return history
 
 
@@ -187,6 +191,13 @@ def class_prior(
         spread, centres = variance[own].mean(0), codes[:copies, own].flatten(0, 1)
         parts.append(density.fit(centres, spread, covariance, copies=copies, seed=seed))
     return ClassMixture(parts)
+
+
+@torch.no_grad()
+def _with_noise(model: ConditionalVAE, x: Tensor, context: Tensor, seed: int) -> PixelNoise:
+    """The likelihood of the model with the noise of the images about their means under codes drawn for them."""
+    z = model.posterior(x, context).rsample((), torch.Generator().manual_seed(seed))
+    return PixelNoise(model.likelihood).to(x).fit(model.decode(z, context), x)
 
 
 @torch.no_grad()
