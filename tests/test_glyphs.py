@@ -1,11 +1,13 @@
 """The six signs: reproducible, balanced, look-alike in pairs; and the benchmark from end to end on few of them."""
 
+import re
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from benchmarks import glyphs as benchmark
+from benchmarks import mnist as digits
 from benchmarks._glyphs import DETAIL, NAMES, NOISE, SKELETONS, SPREAD, glyphs
 
 from gaussflow import conditional_vae_28
@@ -87,3 +89,27 @@ def test_the_four_of_the_ablation_are_all_and_each_without_one():
     points = list(benchmark.ABLATION.values())
     assert sorted(sum(point) for point in points) == [2, 2, 2, 3]
     assert len(set(points)) == 4
+
+
+def test_the_benchmark_of_digits_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
+    """On noise in the place of the digits: bounds are printed with their errors, and a picture is drawn."""
+    rng = np.random.default_rng(0)
+    parts = {"train": 2000, "test": 60}
+    arrays = {f"x_{name}": rng.integers(0, 256, (n, 28, 28), dtype=np.uint8) for name, n in parts.items()}
+    np.savez(tmp_path / "mnist.npz", **arrays, **{f"y_{name}": np.arange(n) % 10 for name, n in parts.items()})
+    monkeypatch.setattr(digits, "conditional_vae_28", partial(conditional_vae_28, widths=(2, 2, 2)))
+    monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
+    words = ["--data", str(tmp_path), "--quick", "--limit", "1", "--samples", "2", "--images", "20", "--drawn", "20"]
+    assert digits.main([*words, "--threads", "1", "--float32", "--picture", str(tmp_path / "grid.png")]) == 0
+    printed = capsys.readouterr().out
+    bounds = [float(b) for b in re.findall(r"(-\d+\.\d+) ± ", printed)]
+    assert len(bounds) == 4
+    assert all(-784 < b < -400 for b in bounds)
+    assert (tmp_path / "grid.png").exists()
+
+
+def test_binarised_pixels_have_the_grey_for_probability():
+    x = torch.tensor([0.0, 0.25, 1.0]).expand(20000, 3)
+    drawn = digits.binarised(x, torch.Generator().manual_seed(0))
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(drawn.mean(0), x[0], atol=0.01, rtol=0)
