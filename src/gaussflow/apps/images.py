@@ -165,20 +165,18 @@ def grid_picture(
     check_int("grid_picture", "columns", columns, 1)
     sets = [images] if isinstance(images, Images) else list(images)
     grids = [_grid(each, columns) for each in sets]
-    height, width = (sum(g.shape[0] for g in grids[:1]), sum(g.shape[1] for g in grids))
+    height, width = max(grid.shape[0] for grid in grids), sum(grid.shape[1] for grid in grids)
     figure = new_figure(max(2.0, width / 50 + 1), max(1.0, height / 50 + 0.5))
     for k, (each, grid) in enumerate(zip(sets, grids, strict=True)):
         axis = figure.add_subplot(1, len(sets), k + 1)
         axis.imshow(grid.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        names = each.classes or ("",) * -(-grid.shape[0] // (each.image_shape[1] + 1))
-        middle = each.image_shape[1] / 2
-        axis.set_yticks([middle + i * (each.image_shape[1] + 1) for i in range(len(names))], names if k == 0 else [])
+        side = each.image_shape[1]
+        names = each.classes if k == 0 else ()
+        axis.set_yticks([side / 2 + i * (side + 1) for i in range(len(names))], names)
         axis.set_xticks([])
         axis.tick_params(length=0)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
-        if k < len(titles):
-            axis.set_title(titles[k], fontsize="medium")
+        axis.spines[:].set_visible(False)
+        axis.set_title(titles[k] if k < len(titles) else "", fontsize="medium")
     with whole(path, "wb") as file:
         figure.savefig(file, format="png", dpi=100)
 
