@@ -25,7 +25,7 @@ def learn_images(
     x: Tensor,
     labels: Tensor,
     *,
-    epochs: int = 200,
+    epochs: int = 250,
     batch_size: int = 32,
     lr: float = 4e-3,
     annealed: float = 0.6,
@@ -40,10 +40,11 @@ def learn_images(
     Four things make much of few images: each batch is moved at random (`AffineJitter`), so that no image is seen twice,
     but for the last epochs; the weight of the KL term rises until these, so that small details find a place in the
     code before codes become dear; the learning rate falls along a cosine; and the prior of each class is fitted to the
-    codes of the images as they are (`class_prior`), so that what is drawn is moved no further than they are. Last the
-    noise of the pixels is measured (`PixelNoise`), for `draw_labelled_set` to add; ``model.sample`` gives mean images.
+    codes of its images and of moved copies (`class_prior`). Last the noise of the pixels is measured (`PixelNoise`),
+    for `draw_labelled_set` to add; ``model.sample`` gives mean images.
 
-    No images are held out: of few, each is wanted for learning, and a moved image is a new one.
+    No images are held out: of few, each is wanted for learning, and a moved image is a new one. The prior holds codes
+    of the images; where a model is to be given away without them, ``model.set_prior(class_prior(..., points=1))``.
 
     Parameters
     ----------
