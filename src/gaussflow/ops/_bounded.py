@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-EDGE = 3.0  # scales outside of the outermost component at which the continuation begins
+EDGE = 1.5  # scales outside of the outermost component at which the continuation begins: further out f loses digits
 GRID = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4, 2.7, 3.0)
 AHEAD = (0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 10.0, 100.0)  # scales beyond the edge: knots on the continuation
 

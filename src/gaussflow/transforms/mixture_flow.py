@@ -26,8 +26,9 @@ class MixtureFlow(Transform):
 
     The weights need not sum to one, as the base is unbounded. But f is bounded: its range is the open interval
     :math:`\pm \tfrac12 \sum_i e^{w_i}`, so that f alone is no map onto the line; its inverse does not exist outside of
-    that range and cannot be found in floating point near its ends. Here f is the map up to three scales outside of the
-    outermost component, :math:`h = \max_i (\mu_i + 3 e^{\tau_i})` reached by component j, and from there on
+    that range and cannot be found in floating point near its ends. Here f is the map up to one and a half scales
+    outside of the outermost component, :math:`h = \max_i (\mu_i + \tfrac32 e^{\tau_i})` reached by component j, and
+    from there on
 
     .. math:: z = f(h) + a\,d + (b - a)\big(\sqrt{d^2 + c^2} - c\big), \qquad
         d = x - h,\ a = f'(h),\ c = 1/b = e^{\tau_j},
