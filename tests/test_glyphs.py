@@ -49,7 +49,7 @@ def test_pairs_are_harder_than_all_else():
     train, test = (
         read_images(*glyphs(n, s)[:1], labels=glyphs(n, s)[1], classes=NAMES) for n, s in ((300, 1), (300, 2))
     )
-    judge = Judge(epochs=12).fit(train)
+    judge = Judge(epochs=9).fit(train)
     predicted, labels = judge.predict(test), test.labels
     assert (predicted // 2 == labels // 2).double().mean() > 0.97
     within = (predicted == labels).double().mean()
