@@ -1,7 +1,9 @@
-"""``python -m benchmarks``: held-out nats of our flows beside baselines and other packages.
+"""``python -m benchmarks``: the convergence laboratory, or by name a comparison on tables.
 
-``density`` measures and prints, ``gaussian`` does so for correlated Gaussians in nats above the entropy, ``show``
-prints a file of results again, ``list`` says what there is.
+Without a name all experiments of the laboratory run, those that the folder of results holds already left out, and
+their pictures and report are made; ``report`` makes these again. ``density`` measures held-out nats of our flows beside
+baselines and other packages, ``gaussian`` does so for correlated Gaussians in nats above the entropy, ``show`` prints a
+file of such results again, ``list`` says what there is.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.data import TABLES
+from benchmarks.lab.experiment import Experiment, Setting
 from benchmarks.measure import Row, measure_apart
 from benchmarks.ours import OURS
 from benchmarks.registry import METHODS, missing
@@ -24,13 +27,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(argv)
     if options.command == "list":
-        print("tables:  " + " ".join(TABLES), "methods: " + " ".join(METHODS), sep="\n")
+        names = {"experiments": _experiments(), "tables": TABLES, "methods": METHODS}
+        print(*(f"{kind}: {' '.join(there)}" for kind, there in names.items()), sep="\n")
         return 0
+    if options.command in (None, "report"):
+        return _laboratory(options)
     if options.command == "show":
         print(show(read(options.out), options.value))
         return 0
     print(show(_measure_all(options), "excess" if options.command == "gaussian" else "nats"))
     return 0
+
+
+def _laboratory(options: argparse.Namespace) -> int:
+    """Measure what is missing, unless only the report is asked for; 1 where a case failed."""
+    from benchmarks.lab.report import write_report
+    from benchmarks.lab.suite import Run, measure_all
+
+    there = _experiments()
+    if options.command == "report":
+        print(write_report(list(there.values()), options.folder))
+        return 0
+    if unknown := [name for name in options.only or [] if name not in there]:
+        raise SystemExit(f"--only: unknown: {', '.join(unknown)}. There are: {', '.join(there)}.")
+    folder = options.out or Path("bench-results", "quick" if options.quick else "full")
+    run = Run(folder, Setting(options.quick, options.data, options.threads), options.jobs, options.limit)
+    chosen = [there[name] for name in options.only or there]
+    try:
+        failed = measure_all(chosen, run)
+    except KeyboardInterrupt:
+        print(f"stopped; what was measured is in {folder}, and the same command goes on from there", file=sys.stderr)
+        return 130
+    print(write_report(list(there.values()), folder))
+    print(f"pictures and report.md are in {folder}", file=sys.stderr)
+    return min(failed, 1)
+
+
+def _experiments() -> dict[str, Experiment]:
+    from benchmarks.lab.suite import EXPERIMENTS
+
+    return {each.name: each for each in EXPERIMENTS}
 
 
 def _measure_all(options: argparse.Namespace) -> list[Row]:
@@ -64,7 +100,8 @@ def _present(methods: list[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
+    _laboratory_options(parser)
+    commands = parser.add_subparsers(dest="command")
     density = commands.add_parser("density", help="measure held-out nats")
     gaussian = commands.add_parser("gaussian", help="nats above the entropy of correlated Gaussians")
     for command, tables, methods in (
@@ -83,8 +120,20 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("show", help="print a file of results")
     shown.add_argument("out", type=Path)
     shown.add_argument("--value", default="nats", choices=["nats", "excess", "worst", "peak_mb", "wall"])
-    commands.add_parser("list", help="say which tables and methods there are")
+    commands.add_parser("list", help="say which experiments, tables and methods there are")
+    again = commands.add_parser("report", help="pictures and report of the laboratory again, from the lines alone")
+    again.add_argument("folder", type=Path)
     return parser
+
+
+def _laboratory_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="small cases only: all in under three minutes")
+    parser.add_argument("--data", type=Path, help="folder with mnist.npz and omniglot28_background.npz, if you have it")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="comma-separated experiments, see list")
+    parser.add_argument("--out", type=Path, help="folder of lines, pictures and report; default bench-results/full")
+    parser.add_argument("--jobs", type=int, default=1, help="cases measured at once")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each")
+    parser.add_argument("--limit", type=float, default=900.0, help="wall seconds after which a case is given up")
 
 
 def _names(known: dict[str, object]) -> object:

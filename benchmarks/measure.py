@@ -7,15 +7,14 @@ import math
 import os
 import platform
 import subprocess
-import time
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.apart import Failed, Meter, apart
 from benchmarks.data import Table, load
 from benchmarks.methods import Task
 from benchmarks.registry import METHODS
@@ -62,12 +61,10 @@ def measure(
     held = held.head(QUICK_ROWS) if quick else held
     row: Row = {"table": table, "method": method, "seed": seed, "threads": threads, "quick": quick, "budget": budget}
     row |= {"commit": commit(), "versions": versions(), "machine": machine()}
-    _reset_peak()
-    before, wall, cpu = _status("VmRSS"), time.perf_counter(), time.process_time()
+    meter = Meter()
     try:
         fitted = METHODS[method](Task(held, seed, budget, quick))
-        row |= {"seconds": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-        row |= {"peak_mb": _status("VmHWM") - before, "note": fitted.note}
+        row |= {**meter.read(), "note": fitted.note}
         with np.errstate(all="ignore"):
             return row | score(np.asarray(fitted.log_prob(held.test.copy()), dtype=np.float64), held)
     except Exception as error:  # a rival may fail in any way, and the table must go on
@@ -79,31 +76,12 @@ def measure_apart(table: str, method: str, *, threads: int = 1, limit: float = 6
 
     A process that takes more than ``limit`` seconds of wall time is ended, and its row says so.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, table, method, {"threads": threads, **options}))
-    process.start()
-    sender.close()
-    failed = f"ended after {limit:.0f} s"
-    try:
-        if receiver.poll(limit):
-            row: Row = receiver.recv()
-            process.join(30)  # it ends by itself now, and tidies up
-            return row
-    except EOFError:
-        failed = "the process ended without a result"
-    finally:
-        process.kill()
-        process.join()
-    kept = {key: options[key] for key in ("seed", "quick", "budget") if key in options}
-    return {"table": table, "method": method, "threads": threads, **kept, "failed": failed}
-
-
-def _send(sender: Connection, table: str, method: str, options: dict[str, Any]) -> None:
-    sender.send(measure(table, method, **options))
-    sender.close()
+    call = partial(measure, table, method, threads=threads, **options)
+    ((_, row),) = apart([call], threads=threads, limit=limit)
+    if isinstance(row, Failed):
+        kept = {key: options[key] for key in ("seed", "quick", "budget") if key in options}
+        return {"table": table, "method": method, "threads": threads, **kept, "failed": row.message}
+    return dict(row)
 
 
 def commit() -> str:
@@ -139,20 +117,3 @@ def machine() -> str:
         lines = []
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {os.cpu_count()} cores"
-
-
-def _status(key: str) -> float:
-    """A memory figure of this process in MiB, from /proc; NaN becomes None in JSON, so 0 stands for unknown."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((float(line.split()[1]) / 1024 for line in lines if line.startswith(key)), 0.0)
-
-
-def _reset_peak() -> None:
-    """Forget the highest memory so far (Linux only)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return

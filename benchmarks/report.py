@@ -42,6 +42,8 @@ def _plain(value: Any) -> Any:
     """The value with None for NaN and infinities, which JSON does not know."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
