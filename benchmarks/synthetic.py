@@ -43,14 +43,13 @@ def rotation(dim: int, rng: np.random.Generator) -> Array:
     return q * np.sign(np.diag(r))
 
 
-def gaussian(dim: int, decades: float = 2.0, seed: int = 0) -> Law:
-    r"""A correlated Gaussian: trace D, axes at random, D distinct eigenvalues evenly in log over so many decades.
+def normal(eigenvalues: Array, seed: int = 0) -> Law:
+    r"""The centred Gaussian with these eigenvalues (D,), scaled to trace D, and axes at random.
 
     Its entropy is :math:`\tfrac D2 \log(2 \pi e) + \tfrac12 \log\det\Sigma`.
     """
-    eigenvalues = np.logspace(0, decades, dim)
-    eigenvalues *= dim / eigenvalues.sum()
-    axes, scale = rotation(dim, np.random.default_rng(seed)), np.sqrt(eigenvalues)
+    dim = len(eigenvalues)
+    axes, scale = rotation(dim, np.random.default_rng(seed)), np.sqrt(eigenvalues * (dim / eigenvalues.sum()))
     half_log_det = np.log(scale).sum()
 
     def nats(x: Array) -> Array:
@@ -62,6 +61,11 @@ def gaussian(dim: int, decades: float = 2.0, seed: int = 0) -> Law:
         nats,
         dim / 2 * (LOG_2PI + 1) + half_log_det,
     )
+
+
+def gaussian(dim: int, decades: float = 2.0, seed: int = 0) -> Law:
+    """A correlated Gaussian: trace D, axes at random, D distinct eigenvalues evenly in log over so many decades."""
+    return normal(np.logspace(0, decades, dim), seed)
 
 
 def noise(dim: int) -> Law:
@@ -78,7 +82,7 @@ def mixture(dim: int = 8, components: int = 5, scale: float = 0.8, spread: float
         return centres[rng.integers(components, size=n)] + scale * rng.standard_normal((n, dim))
 
     def nats(x: Array) -> Array:
-        squares = ((x[:, None] - centres) ** 2).sum(2) / scale**2
+        squares = np.stack([((x - centre) ** 2).sum(1) for centre in centres], 1) / scale**2  # never (n, K, D) at once
         return dim / 2 * LOG_2PI + dim * math.log(scale) + math.log(components) - logsumexp(-squares / 2, axis=1)
 
     return Law(dim, draw, nats, *_monte_carlo(draw, nats))
