@@ -48,7 +48,8 @@ def _haar(dim: int, generator: torch.Generator) -> Tensor:
 
 
 def _hadamard(dim: int, generator: torch.Generator) -> Tensor:
-    return HadamardRotation(dim, generator=generator, dtype=F64)(torch.eye(dim, dtype=F64))[0].mT
+    columns: Tensor = HadamardRotation(dim, generator=generator, dtype=F64)(torch.eye(dim, dtype=F64))[0]
+    return columns.mT
 
 
 def _none(dim: int, generator: torch.Generator) -> Tensor:
