@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apart import Call, Failed, Meter, apart
+from benchmarks.lab import methods, scaling
 from benchmarks.lab.experiment import Case, Experiment, Line, Setting
 from benchmarks.measure import commit, machine, versions
 from benchmarks.report import append, read
 
 # In the order of the report.
-EXPERIMENTS: list[Experiment] = []
+EXPERIMENTS: list[Experiment] = [
+    scaling.EXPERIMENT,
+    methods.EXPERIMENT,
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def measure_all(experiments: list[Experiment], run: Run) -> int:
     todo = [(each, case) for each in experiments for case in _missing(each, run)]
     if not todo:
         return 0
-    with_what = {"commit": commit(), "versions": versions(), "machine": machine()}
+    with_what: Line = {"commit": commit(), "versions": versions(), "machine": machine()}
     with_what |= {"threads": run.setting.threads, "quick": run.setting.quick}
     failed = 0
     with tqdm(total=len(todo), unit="case", disable=not sys.stderr.isatty()) as bar:
