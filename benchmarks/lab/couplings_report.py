@@ -106,8 +106,8 @@ def _slopes(groups: Groups) -> str:
     kept = [line for line in found if line]
     head = (
         "Equation 20 says Θ(1): the most blocks at any D, beside log₂ of the reduction, which blocks that leave a "
-        "half need; and the slope over the largest three dimensions with its 95 % interval, which counts as flat where it "
-        "stays under a fiftieth of that of rotations:"
+        "half need; and the slope over the largest three dimensions with its 95 % interval, which counts as flat where "
+        "it stays under a fiftieth of that of rotations:"
     )
     return head + "\n\n" + "\n".join(kept) if kept else ""
 
