@@ -1,6 +1,9 @@
 """The split of a loss into dependence and marginal losses, against closed forms and its own errors."""
 
 import math
+import re
+import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,12 +11,16 @@ import torch
 from gaussflow import (
     ChunkRows,
     DiagonalGaussian,
+    Estimate,
+    FewRowsWarning,
     FullGaussian,
     TensorRows,
     as_rows,
     decompose_loss,
     gaussian_kl,
     haar,
+    negentropy,
+    total_correlation,
 )
 from gaussflow.losses.decomposition import MEASURE_ROWS, dependence, marginal_loss
 
@@ -57,7 +64,7 @@ def test_the_parts_of_a_normal_law_are_its_closed_forms_within_their_errors() ->
 
 def test_errors_of_standard_normal_rows_are_honest_too() -> None:
     """There the first-order error vanishes, and what is left comes from the spacings."""
-    got = [decompose_loss(torch.randn(500, 20, generator=torch.Generator().manual_seed(s))) for s in range(10)]
+    got = [decompose_loss(torch.randn(1000, 20, generator=torch.Generator().manual_seed(s))) for s in range(10)]
     scores = torch.stack([d.marginals.value / d.marginals.error for d in got])
     assert abs(scores.mean()) < 0.3
     assert 0.6 < scores.std() < 1.6
@@ -92,7 +99,7 @@ def test_rows_in_memory_and_in_chunks_say_the_same_and_many_rows_are_sampled() -
 
 
 def test_edges_and_doors() -> None:
-    one = decompose_loss(torch.randn(40, 1))
+    one = decompose_loss(2 * torch.randn(100, 1))
     assert one.dependence == (0.0, 0.0)
     constant = decompose_loss(torch.cat([torch.randn(50, 1), torch.ones(50, 1)], 1))
     assert constant.marginals.value.isinf().tolist() == [False, True]
@@ -161,3 +168,102 @@ def test_dependence_says_when_it_cannot_say() -> None:
     assert dependence(TensorRows(torch.randn(50, 1))) == (0.0, 0.0)
     assert math.isnan(dependence(TensorRows(torch.randn(20, 3))).value)
     assert math.isfinite(dependence(TensorRows(torch.zeros(100, 3))).value)
+
+
+def scores(measure: Callable[[torch.Tensor], Estimate], draw: Callable[[int], torch.Tensor], truth: float, n: int):  # type: ignore[no-untyped-def]
+    """Bias in standard deviations of one estimate, and the root mean square of the errors stated over the true one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewRowsWarning)
+        found = [measure(draw(seed)) for seed in range(n)]
+    values = torch.stack([f.value for f in found])
+    stated = torch.stack([f.error for f in found]).square().mean().sqrt()
+    return float((values.mean() - truth) / values.std()), float(stated / values.std())
+
+
+def normal_truth(correlation: float, dim: int) -> float:
+    return -0.5 * (math.log1p((dim - 1) * correlation) + (dim - 1) * math.log1p(-correlation))
+
+
+@pytest.mark.parametrize(("correlation", "n", "dim"), [(0.3, 100, 32), (0.3, 500, 8), (0.0, 60, 32), (0.0, 300, 2)])
+def test_few_and_many_rows_give_no_bias_and_an_honest_error(correlation: float, n: int, dim: int) -> None:
+    """Moments that are correlated among themselves vary more than those of independent latents."""
+    draw = lambda seed: next(correlated(correlation, n, dim, seed).chunks())[0]  # noqa: E731
+    bias, error = scores(total_correlation, draw, normal_truth(correlation, dim), 50)
+    assert abs(bias) < 0.5
+    assert 0.7 < error < 2.2
+
+
+def laplace(n: int, dim: int, seed: int) -> torch.Tensor:
+    u = torch.rand(n, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 0.5
+    return -u.sign() * torch.log1p(-2 * u.abs())
+
+
+def test_negentropy_is_the_closed_form_whatever_scale_and_place() -> None:
+    truth = 6 * (0.5 * math.log(2 * math.pi * math.e * 2) - 1 - math.log(2))  # 0.072 nats for each Laplace law
+    bias, error = scores(negentropy, lambda seed: 5 + 3 * laplace(1000, 6, seed), truth, 30)
+    assert abs(bias) < 0.6
+    assert 0.6 < error < 1.8
+    bias, error = scores(negentropy, lambda seed: correlated(0.5, 300, 6, seed).sample(300)[0] * 4 - 1, 0.0, 30)
+    assert abs(bias) < 0.6
+    assert 0.6 < error < 2.2
+
+
+def test_the_loss_is_negentropy_and_what_an_affine_map_takes_away() -> None:
+    z = 1 + laplace(4000, 4, 0) @ torch.randn(4, 4, generator=torch.Generator().manual_seed(1)).double()
+    law = FullGaussian(z.mean(0), torch.linalg.cholesky(torch.cov(z.T, correction=0)))
+    together = negentropy(z).value + gaussian_kl(law)
+    torch.testing.assert_close(
+        decompose_loss(z).loss.value, together, atol=4e-3, rtol=0
+    )  # what chance gives, 10 / 4000
+
+
+def test_total_correlation_is_the_dependence_and_no_transform_of_one_coordinate_changes_it_much() -> None:
+    z = correlated(0.5, 4000, 3, 0).sample(4000)[0]
+    assert total_correlation(z) == decompose_loss(z).dependence
+    moved = total_correlation(z * torch.tensor([1.0, -20.0, 0.1]).double() + 3)
+    torch.testing.assert_close(moved.value, total_correlation(z).value)
+
+
+def test_the_dependence_is_a_floor_where_pairs_are_far_from_normal() -> None:
+    """Two uniforms turned by 45 degrees: uniform on a square that stands on its corner, uncorrelated."""
+    u = (torch.rand(8000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5) * 2
+    truth = 2 * (0.5 + math.log(2**0.5) - math.log(2))  # entropies of the two triangles, less that of the square
+    found = total_correlation(torch.stack([u.sum(1), u[:, 0] - u[:, 1]], 1) / 2**0.5)
+    assert 10 * found.error < found.value < truth
+
+
+def test_too_few_rows_are_said_to_be_too_few() -> None:
+    z = torch.randn(100, 60, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(FewRowsWarning, match=r"decompose_loss .* N = 100 for D = 60, .*About 2,400 rows would do\.$"):
+        decompose_loss(z)
+    for measure in (total_correlation, negentropy):
+        with pytest.warns(FewRowsWarning, match=f"{measure.__name__} has too few rows"):
+            measure(z)
+    with pytest.warns(FewRowsWarning, match="N = 60 for D = 60, nothing can be said"):
+        loss, left, marginals = decompose_loss(z[:60])
+    assert loss.value.isnan()
+    assert left.value.isnan()
+    assert marginals.value.isfinite().all()
+
+
+def test_as_many_rows_as_the_warning_asks_for_are_enough() -> None:
+    for dim in (5, 10, 50):
+        with pytest.warns(FewRowsWarning) as caught:
+            decompose_loss(torch.randn(44, dim, generator=torch.Generator().manual_seed(0)).double())
+        enough = int(re.search(r"About ([\d,]+) rows", str(caught[0].message))[1].replace(",", ""))  # type: ignore[index]
+        for seed in range(3):
+            decompose_loss(torch.randn(enough, dim, generator=torch.Generator().manual_seed(seed)).double())
+
+
+def test_a_loss_that_is_plain_to_see_is_no_reason_to_warn() -> None:
+    assert decompose_loss(torch.randn(60, 20) * 3).loss.value > 10
+
+
+def test_more_rows_are_measured_on_demand() -> None:
+    z = torch.randn(500, 3)
+    assert decompose_loss(z, max_rows=200).loss.value == decompose_loss(as_rows(z).sample(200)[0]).loss.value
+    wide = torch.randn(100, 300, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(FewRowsWarning, match="About 12,000 rows would do, with max_rows=12000"):
+        decompose_loss(wide)
+    with pytest.raises(ValueError, match="at least 40"):
+        decompose_loss(z, max_rows=20)

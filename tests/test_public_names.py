@@ -29,6 +29,7 @@ PROMISED = {
     *("KLAnnealing", "FreeBits", "PosteriorCollapseWarning", "active_units", "aggregate_posterior"),
     "Autoencoder",
     *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),
+    *("FewRowsWarning", "negentropy", "total_correlation"),
     *("ssim", "ms_ssim", "MSSSIMLoss"),
     "__version__",
 }
