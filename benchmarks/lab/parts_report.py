@@ -165,8 +165,8 @@ def _draw_run(ax: Axes, line: Line) -> None:
         ax.plot(blocks, np.maximum(truth[:, stages].mean(0), least), label=name, **line_style)
         ax.plot(blocks, np.maximum(seen[:, stages].mean(0), least), markerfacecolor="none", markersize=5, **mark_style)
     ax.set_ylim(bottom=floor)
-    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(yscale="log", xlabel="block, after its rotation", ylabel="nats")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_title(f"{title(line)}\ntrue (lines), estimated (marks)", fontsize=9)
     ax.legend(fontsize=7, frameon=False)
 

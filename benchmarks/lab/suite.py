@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apart import Call, Failed, Meter, apart
-from benchmarks.lab import methods, scaling
+from benchmarks.lab import blocks, couplings, methods, parts, scaling
 from benchmarks.lab.experiment import Case, Experiment, Line, Setting
 from benchmarks.measure import commit, machine, versions
 from benchmarks.report import append, read
 
 # In the order of the report.
 EXPERIMENTS: list[Experiment] = [
+    blocks.EXPERIMENT,
+    couplings.EXPERIMENT,
+    parts.EXPERIMENT,
     scaling.EXPERIMENT,
     methods.EXPERIMENT,
 ]
