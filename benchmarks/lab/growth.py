@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.synthetic import LOG_2PI, Array
 from gaussflow.recipes import haar_rotation, ica_rotation, pca_rotation
-from gaussflow.rows import TensorRows
+from gaussflow.rows import Rows, TensorRows
 from gaussflow.transforms.affine import Standardize
 from gaussflow.transforms.base import Chain, Transform
 from gaussflow.transforms.marginal_spline import MarginalSpline
@@ -46,7 +46,8 @@ def grow_measured(
     With the ``truth``, nats (n,) of the second rows under their own law, what is left is the loss above it, and the run
     ends once it has fallen to ``share`` of that of the standardised rows. Without, it is the nats themselves.
     """
-    train, test = TensorRows(torch.as_tensor(rows[0])), torch.as_tensor(rows[1])
+    train: Rows = TensorRows(torch.as_tensor(rows[0]))
+    test = torch.as_tensor(rows[1])
     gap = torch.zeros(len(test), dtype=torch.float64)
     gap -= 0.0 if truth is None else torch.as_tensor(truth)
     left, error, ended = list[float](), list[float](), "blocks"

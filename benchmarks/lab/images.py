@@ -75,7 +75,8 @@ def load(name: str, side: int, folder: Path | None = None, rows: int = 10**9) ->
     train, valid = train[:-tenth], train[-tenth:]
     kept = (train[:rows], valid[: max(1, rows // 4)], test[: max(1, rows // 2)])
     noise = np.random.default_rng(1)
-    return Table(f"{name}_{side}", *(_continuous(shrink(x, side), source.levels, noise) for x in kept))
+    parts = [_continuous(shrink(x, side), source.levels, noise) for x in kept]
+    return Table(f"{name}_{side}", parts[0], parts[1], parts[2])
 
 
 def available(folder: Path | None) -> list[str]:
@@ -88,7 +89,7 @@ def available(folder: Path | None) -> list[str]:
 def shrink(images: Array, side: int) -> Array:
     """Images (N, S, S) as (N, side, side): means over areas, which share the pixels that lie across their edges."""
     weights = _overlaps(images.shape[-1], side)
-    return weights @ images.astype(np.float64) @ weights.T
+    return np.asarray(weights @ images.astype(np.float64) @ weights.T)
 
 
 def _overlaps(before: int, after: int) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def reached(found: Needed) -> dict[int, list[float]]:
     return {dim: blocks for dim, blocks in whole.items() if len(blocks) == len(found[dim])}
 
 
-def exponent(found: dict[int, Sequence[float]]) -> Interval:
+def exponent(found: Mapping[int, Sequence[float]]) -> Interval:
     """The slope of log blocks over log D by least squares through the runs' means, with its interval.
 
     The scatter about the line gives the interval, so that what is no power law widens it. Wants three dimensions.
