@@ -77,8 +77,10 @@ def stalled(left: Sequence[float], scale: float) -> bool:
 def blocks_to(left: Sequence[float], goal: float, log: Callable[[float], float] = math.log) -> float | None:
     """Blocks after which no more than the goal is left, between two blocks on a line in the logarithm.
 
-    ``log`` is the scale of the line. One block at least; None where that little is never left.
+    ``log`` is the scale of the line. One block at least; None where so little is never left.
     """
+    if left[0] <= goal:
+        return None  # there is nothing to take
     for index, (before, after) in enumerate(pairwise(left)):
         if after <= goal:
             least = after if log is not math.log else max(after, 1e-6 * goal)

@@ -70,6 +70,8 @@ def _look(problem: str) -> dict[str, Any]:
 
 def _series(axis: Axes, found: dict[int, list[float]], **style: Any) -> None:
     """Means over runs with their standard errors."""
+    if not found:
+        return
     means = [float(np.mean(values)) for values in found.values()]
     errors = [float(np.std(v, ddof=1)) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in found.values()]
     axis.errorbar(list(found), means, errors, capsize=2, **style)
@@ -87,11 +89,13 @@ def _images(axis: Axes, lines: list[Line]) -> None:
     for index, ((kind, rule), dims) in enumerate(found.items()):
         _series(axis, reached(dims), label=f"{kind}, {NAMES[rule]}", **look(index), markersize=5)
     axis.set(title=f"images, {TAKEN:.0%} of the decrease seen", ylabel="blocks", ylim=(0.7, 400))
-    if found:
+    if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=7, frameon=False)
 
 
 def _scales(axis: Axes) -> None:
+    if not axis.has_data():
+        axis.set_xlim(1, 64)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.set_xlabel("pixels D" if "images" in axis.get_title() else "dimension D")
