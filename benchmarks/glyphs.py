@@ -1,7 +1,9 @@
 """Six look-alike signs: a conditional autoencoder learns to draw them from 500 images, and is judged.
 
 ``python -m benchmarks.glyphs`` trains it, and prints its scores beside those of the 500 images themselves and of a
-perfect sampler: other images of the same law. ``--ablation`` leaves out the label at each of its three places.
+perfect sampler: other images of the same law. ``--ablation`` leaves out the label at each of its three places;
+``--priors`` draws codes from other priors too, encoder and decoder as they are. "Checked" are sets of which a
+classifier trained on moved copies of the 500 images has sent back what it takes for another class.
 The judge is trained on 3000 other images; every score is taken on 2000 images that no model has seen. "Trained on it"
 is the accuracy there of a classifier trained on 500 images of the set.
 """
@@ -16,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks._glyphs import NAMES, glyphs
 from benchmarks.measure import commit
-from gaussflow import ConditionalVAE, LabelPoints, conditional_vae_28, learn_images
+from benchmarks.priors import PRIORS, MakePrior
+from gaussflow import AffineJitter, ConditionalVAE, Density, LabelPoints, conditional_vae_28, learn_images
 from gaussflow.apps.images import Images, grid_picture, read_images
 from gaussflow.apps.judge import Judge, Scores, judge_images
 from gaussflow.apps.labelled_set import draw_labelled_set
@@ -32,13 +36,15 @@ ABLATION = {
     "without the code": LabelPoints(code=False),
     "without the encoder's image": LabelPoints(image=False),
 }
-HEAD = ("", "judge", "weakest", "trained on it", "coverage", "diversity", "nearer", "near copies", "ELBO", "CPU s")
+CHECKED = ", checked by a classifier"
+HEAD = ("", "judge", "each class %", "trained on it", "coverage", "diversity", "nearer", "near copies", "ELBO", "CPU s")
 
 
 @dataclass(frozen=True)
 class Task:
     """The four sets of one seed, and the judge."""
 
+    seed: int
     train: Images
     held_out: Images
     perfect: Images
@@ -48,7 +54,7 @@ class Task:
 def task(seed: int, train: int = TRAIN, held_out: int = HELD_OUT, others: int = OTHERS) -> Task:
     """The sets of a seed, none of them with an image of another."""
     sets = [signs(n, 10_000 + 10 * seed + k) for k, n in enumerate((train, held_out, DRAWN, others))]
-    return Task(*sets[:3], Judge(seed=seed).fit(sets[3]))
+    return Task(seed, *sets[:3], Judge(seed=seed).fit(sets[3]))
 
 
 def signs(n: int, seed: int) -> Images:
@@ -65,8 +71,7 @@ def learn(
     torch.manual_seed(seed)
     model = conditional_vae_28(len(images.classes), label_points=points)
     autocast = torch.bfloat16 if bfloat16 else None
-    labels = images.labels if images.labels is not None else torch.zeros(0)
-    learn_images(model, images.x, labels, epochs=epochs, seed=seed, autocast=autocast, progress=progress)
+    learn_images(model, images.x, images.known_labels, epochs=epochs, seed=seed, autocast=autocast, progress=progress)
     return model, time.process_time() - start
 
 
@@ -79,27 +84,51 @@ def elbo(model: ConditionalVAE, images: Images) -> float:
 
 def line(name: str, scores: Scores, bound: float | None = None, seconds: float | None = None) -> list[str]:
     """A line of the table."""
+    each = " ".join(f"{100 * accuracy:.0f}" for accuracy in scores.class_accuracy)
     memory = ["" if value is None else f"{value:.3f}" for value in (scores.nearer, scores.near_copies)]
-    figures = (scores.judge_accuracy, scores.weakest, scores.classifier_score, scores.coverage, scores.mean_diversity)
+    figures = (scores.classifier_score, scores.coverage, scores.mean_diversity)
     last = ["" if bound is None else f"{bound:.1f}", "" if seconds is None else f"{seconds:.0f}"]
-    return [name, *(f"{figure:.3f}" for figure in figures), *memory, *last]
+    return [name, f"{scores.judge_accuracy:.3f}", each, *(f"{figure:.3f}" for figure in figures), *memory, *last]
 
 
-def run(seed: int, epochs: int, ablation: bool, bfloat16: bool, folder: Path | None, progress: bool) -> list[list[str]]:
+def judged(
+    name: str, model: ConditionalVAE, given: Task, options: argparse.Namespace, seconds: float, check: bool = False
+) -> list[str]:
+    """The line of a model, from images drawn of it, and their picture in the folder."""
+    start = time.process_time()
+    checked_by = (
+        Judge(seed=given.seed + 100, augment=AffineJitter(model.image_shape)).fit(given.train) if check else None
+    )
+    drawn = draw_labelled_set(model, DRAWN // len(NAMES), classes=NAMES, checked_by=checked_by, seed=given.seed)
+    seconds += time.process_time() - start
+    scores = judge_images(drawn, given.train, given.held_out, judge=given.judge, seed=given.seed).generated
+    if options.pictures:
+        picture = options.pictures / f"glyphs-{given.seed}-{name.replace(',', '').replace(' ', '-')}.png"
+        grid_picture([given.held_out, drawn], picture, columns=8, titles=["real", "drawn"])
+    print(f"seed {given.seed}: {name}", file=sys.stderr, flush=True)
+    return line(name, scores, elbo(model, given.held_out), seconds)
+
+
+def as_learned(model: ConditionalVAE, x: Tensor, labels: Tensor, seed: int) -> Density | None:
+    """The prior that `learn_images` has fitted."""
+    return model.prior
+
+
+def run(options: argparse.Namespace, seed: int) -> list[list[str]]:
     """The lines of one seed."""
     given, lines = task(seed), []
+    priors: dict[str, MakePrior] = PRIORS if options.priors else {"": as_learned}
     reports = judge_images(given.perfect, given.train, given.held_out, judge=given.judge, seed=seed)
     lines.append(line("perfect sampler", reports.generated))
     lines.append(line(f"the {TRAIN} images", reports.real))
-    for name, points in ABLATION.items() if ablation else [("conditional autoencoder", LabelPoints())]:
-        model, seconds = learn(given.train, seed, epochs, points, bfloat16, progress)
-        drawn = draw_labelled_set(model, DRAWN // len(NAMES), classes=NAMES, seed=seed)
-        scores = judge_images(drawn, given.train, given.held_out, judge=given.judge, seed=seed).generated
-        lines.append(line(name, scores, elbo(model, given.held_out), seconds))
-        print(f"seed {seed}: {' | '.join(lines[-1])}", file=sys.stderr, flush=True)
-        if folder:
-            picture = folder / f"glyphs-{seed}-{name.replace(' ', '-')}.png"
-            grid_picture([given.held_out, drawn], picture, columns=8, titles=["real", "drawn"])
+    for name, points in ABLATION.items() if options.ablation else [("conditional autoencoder", LabelPoints())]:
+        model, seconds = learn(given.train, seed, options.epochs, points, not options.float32, sys.stderr.isatty())
+        for prior, make_prior in priors.items():
+            model.set_prior(make_prior(model, given.train.x, given.train.known_labels, seed))
+            title = f"{name}, {prior}" if prior else name
+            lines.append(judged(title, model, given, options, seconds))
+        if not options.priors:
+            lines.append(judged(name + CHECKED, model, given, options, seconds, check=True))
     return lines
 
 
@@ -112,8 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
     for seed in range(options.first, options.first + options.seeds):
-        args = (options.epochs, options.ablation, not options.float32, options.pictures, sys.stderr.isatty())
-        lines = run(seed, *args)
+        lines = run(options, seed)
         print(f"\nseed {seed}, {options.epochs} epochs, commit {commit()}\n")
         print(tabulate(lines, HEAD, tablefmt="github", disable_numparse=True))
     return 0
@@ -125,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="the first seed [0]")
     parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--ablation", action="store_true", help="leave out the label at each of its places")
+    parser.add_argument("--priors", action="store_true", help="compare priors of the codes")
     parser.add_argument("--float32", action="store_true", help="no bfloat16: for processors that have none")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="folder for pictures of real and drawn signs")
     return parser

@@ -1,8 +1,8 @@
 """MNIST digits by a conditional autoencoder: ``python -m benchmarks.mnist --data FOLDER`` (``mnist.npz`` in it).
 
 Pixels are drawn anew as 0 or 1 with their grey for probability in every epoch (dynamic binarisation), and once for the
-test images. Printed are bounds in nats per image on test images, under the standard normal prior and under a Gaussian
-fitted to the codes of each class, and the accuracy on drawn digits of a judge trained on images that the model has not
+test images. Printed are bounds in nats per image on test images, under the standard normal prior and under others
+fitted to the codes, and the accuracy on drawn digits of a judge trained on images that the model has not
 seen. The number of epochs is what fits into the time limit, from the time of one part of an epoch.
 """
 
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import commit
-from gaussflow import ConditionalVAE, KLAnnealing, as_rows, class_prior, conditional_vae_28, one_hot, train
+from benchmarks.priors import PRIORS
+from gaussflow import ConditionalVAE, KLAnnealing, as_rows, conditional_vae_28, one_hot, train
 from gaussflow.apps.images import Images, grid_picture, read_images
 from gaussflow.apps.judge import Judge
 from gaussflow.apps.labelled_set import draw_labelled_set
@@ -49,7 +50,7 @@ def learn(images: Images, limit: float, autocast: torch.dtype | None, seed: int,
     """A model trained for about that many seconds."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    given = one_hot(_labels(images), len(DIGITS))
+    given = one_hot(images.known_labels, len(DIGITS))
     valid = as_rows(binarised(images.x[-VALID:], generator), given[-VALID:])
     part, few = (as_rows(binarised(images.x[:n], generator), given[:n]) for n in (TIMED, BATCH))
     options = {"batch_size": BATCH, "seed": seed, "clip": 100.0, "autocast": autocast, "augment": binarised}
@@ -80,14 +81,13 @@ def run(options: argparse.Namespace) -> None:
     model = learn(learned, options.limit, autocast, options.seed, sys.stderr.isatty())
     seconds = f"{time.perf_counter() - start:.0f} s ({time.process_time() - cpu:.0f} CPU s, {options.threads} threads)"
     x = binarised(test.x[: options.images], torch.Generator().manual_seed(0))
-    labels = _labels(test)[: options.images]
+    labels = test.known_labels[: options.images]
     judge = Judge(seed=options.seed).fit(others)
     print(f"{len(learned)} images, {seconds}, commit {commit()}; bounds on {len(x)} test images, dynamic binarisation")
     print(f"judge on real test images: {judge.accuracy(test):.4f}")
     per_class = max(1, options.drawn // len(DIGITS))
-    for name, prior in (("standard normal", None), ("Gaussian of each class", 1)):
-        if prior:
-            model.set_prior(class_prior(model, learned.x, _labels(learned), points=prior))
+    for name, make_prior in PRIORS.items():
+        model.set_prior(make_prior(model, learned.x, learned.known_labels, options.seed))
         drawn = draw_labelled_set(model, per_class, seed=options.seed)
         elbo, weighted = bounds(model, x, labels, options.samples)
         accuracy = judge.class_accuracy(drawn)
@@ -97,12 +97,6 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.picture:
         grid_picture([test, drawn], options.picture, columns=10, titles=["real", "drawn"])
-
-
-def _labels(images: Images) -> Tensor:
-    if images.labels is None:
-        raise ValueError("MNIST has labels; these images have none.")
-    return images.labels
 
 
 def main(argv: Sequence[str] | None = None) -> int:

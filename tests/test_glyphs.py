@@ -9,10 +9,12 @@ import torch
 from benchmarks import glyphs as benchmark
 from benchmarks import mnist as digits
 from benchmarks._glyphs import DETAIL, NAMES, NOISE, SKELETONS, SPREAD, glyphs
+from benchmarks.priors import PRIORS
 
 from gaussflow import conditional_vae_28
 from gaussflow.apps.images import read_images
 from gaussflow.apps.judge import Judge
+from gaussflow.apps.labelled_set import draw_labelled_set
 
 
 def test_signs_are_bytes_balanced_and_follow_the_seed():
@@ -70,19 +72,43 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(benchmark, name, size)
     monkeypatch.setattr(benchmark, "task", lambda seed: small(seed))
     monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
-    monkeypatch.setattr(benchmark, "conditional_vae_28", partial(conditional_vae_28, widths=(4, 4, 4)))
+    monkeypatch.setattr(benchmark, "conditional_vae_28", partial(conditional_vae_28, latent_dim=3, widths=(4, 4, 4)))
+    checkers = []
+
+    def unchecked(*args, checked_by, **options):
+        """As it is: of so little learning a classifier would send everything back."""
+        checkers.append(checked_by)
+        return draw_labelled_set(*args, **options)
+
+    monkeypatch.setattr(benchmark, "draw_labelled_set", unchecked)
     assert benchmark.main(["--epochs", "2", "--ablation", "--pictures", str(tmp_path), "--float32"]) == 0
+    assert [type(checker) for checker in checkers] == [type(None), Judge] * 4
     printed = capsys.readouterr().out
-    for name in ("perfect sampler", "the 36 images", *benchmark.ABLATION):
+    checked = [name + benchmark.CHECKED for name in benchmark.ABLATION]
+    for name in ("perfect sampler", "the 36 images", *benchmark.ABLATION, *checked):
         assert sum(line.startswith(f"| {name} ") for line in printed.splitlines()) == 1, name
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 8
     widths = {line.count("|") for line in printed.splitlines() if line.startswith("|")}
     assert widths == {len(benchmark.HEAD) + 1}
 
 
+def test_priors_are_compared_on_one_trained_model(monkeypatch):
+    monkeypatch.setattr(benchmark, "DRAWN", 36)
+    monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
+    monkeypatch.setattr(benchmark, "task", lambda seed: small(seed))
+    monkeypatch.setattr(benchmark, "conditional_vae_28", partial(conditional_vae_28, latent_dim=3, widths=(4, 4, 4)))
+    lines = benchmark.run(benchmark._parser().parse_args(["--epochs", "2", "--priors", "--float32"]), 0)
+    lines = {line[0].split(", ")[-1]: line for line in lines}
+    assert lines.keys() == {"perfect sampler", f"the {benchmark.TRAIN} images", *PRIORS}
+    bounds = {name: float(line[-2]) for name, line in lines.items() if name in PRIORS}
+    assert len({line[-1] for line in lines.values() if line[0].startswith("conditional")}) == 1
+    assert bounds["kernels of each class"] > bounds["standard normal"]
+    assert max(abs(bound - bounds["standard normal"]) for bound in bounds.values()) < 10
+
+
 def small(seed):
     sets = [benchmark.signs(n, seed + k) for k, n in enumerate((36, 60, 36, 60))]
-    return benchmark.Task(*sets[:3], Judge(seed=seed, epochs=2).fit(sets[3]))
+    return benchmark.Task(seed, *sets[:3], Judge(seed=seed, epochs=2).fit(sets[3]))
 
 
 def test_the_four_of_the_ablation_are_all_and_each_without_one():
@@ -97,13 +123,13 @@ def test_the_benchmark_of_digits_runs_from_end_to_end(tmp_path, monkeypatch, cap
     parts = {"train": 2000, "test": 60}
     arrays = {f"x_{name}": rng.integers(0, 256, (n, 28, 28), dtype=np.uint8) for name, n in parts.items()}
     np.savez(tmp_path / "mnist.npz", **arrays, **{f"y_{name}": np.arange(n) % 10 for name, n in parts.items()})
-    monkeypatch.setattr(digits, "conditional_vae_28", partial(conditional_vae_28, widths=(2, 2, 2)))
+    monkeypatch.setattr(digits, "conditional_vae_28", partial(conditional_vae_28, latent_dim=3, widths=(2, 2, 2)))
     monkeypatch.setattr("gaussflow.apps._classifier.STEPS", 10)
     words = ["--data", str(tmp_path), "--quick", "--limit", "1", "--samples", "2", "--images", "20", "--drawn", "20"]
     assert digits.main([*words, "--threads", "1", "--float32", "--picture", str(tmp_path / "grid.png")]) == 0
     printed = capsys.readouterr().out
     bounds = [float(b) for b in re.findall(r"(-\d+\.\d+) ± ", printed)]
-    assert len(bounds) == 4
+    assert len(bounds) == 2 * len(PRIORS)
     assert all(-784 < b < -400 for b in bounds)
     assert (tmp_path / "grid.png").exists()
 

@@ -63,6 +63,21 @@ def test_a_judge_is_the_same_for_the_same_seed_and_leaves_torch_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_moved_copies_make_more_of_few_images():
+    few, test, moved = bars(12, seed=5), bars(300, seed=6), []
+
+    def rolled(x, generator):
+        """Every class stays what it is where the image goes round."""
+        moved.append(len(x))
+        places = torch.randint(8, (len(x), 2), generator=generator)
+        images = [image.roll(tuple(p), (0, 1)) for image, p in zip(x.view(-1, 8, 8), places.tolist(), strict=True)]
+        return torch.stack(images).flatten(1)
+
+    plain = Judge(epochs=60).fit(few).accuracy(test)
+    assert Judge(epochs=60, augment=rolled).fit(few).accuracy(test) > plain + 0.1
+    assert moved == [12] * 60
+
+
 def test_class_accuracy_is_taken_class_by_class(judge):
     test = bars(90, seed=3)
     accuracy, counts = judge.class_accuracy(test), test.counts

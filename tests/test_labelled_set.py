@@ -21,7 +21,7 @@ class Painter:
 
     def sample(self, shape=(), context=None, generator=None):
         grey = (context * torch.arange(self.context_dim)).sum(-1) / 10
-        x = grey[..., None].expand(shape, self.context_dim, int(np.prod(self.image_shape))).clone()
+        x = grey[..., None].expand(shape, len(context), int(np.prod(self.image_shape))).clone()
         x[..., 0] = torch.rand(x.shape[:-1], generator=generator)
         return self.scale * x
 
@@ -55,6 +55,37 @@ def test_the_same_seed_gives_the_same_set_whatever_was_drawn_before():
     assert torch.equal(one.x, two.x)
     assert not torch.equal(one.x, other.x)
     assert not torch.equal(draw_labelled_set(model, 5).x, draw_labelled_set(model, 5).x)
+
+
+class Wary:
+    """A classifier that takes an image for another class where its first pixel, noise, is above a limit."""
+
+    def __init__(self, limit):
+        self.limit, self.seen = limit, []
+
+    def predict(self, images):
+        self.seen.append(len(images))
+        return torch.where(images.x[:, 0] > self.limit, (images.labels + 1) % 3, images.labels)
+
+
+def test_what_a_classifier_takes_for_another_class_is_drawn_anew():
+    plain, wary = draw_labelled_set(Painter(), 40, seed=1), Wary(0.5)
+    checked = draw_labelled_set(Painter(), 40, checked_by=wary, seed=1)
+    assert float(checked.x[:, 0].max()) <= 0.5
+    kept = plain.x[:, 0] <= 0.5
+    assert torch.equal(checked.x[kept], plain.x[kept])
+    assert torch.equal(checked.labels, plain.labels)
+    torch.testing.assert_close(checked.x[:, 1], torch.round(255 * checked.labels / 10) / 255)
+    assert wary.seen[:2] == [120, int((~kept).sum())]  # only the doubtful ones again
+    assert wary.seen == sorted(wary.seen, reverse=True)
+    agreeing = Wary(1.0)
+    assert torch.equal(draw_labelled_set(Painter(), 40, checked_by=agreeing, seed=1).x, plain.x)
+    assert agreeing.seen == [120]
+
+
+def test_a_classifier_that_never_agrees_is_told_of():
+    with pytest.raises(ValueError, match="3 images of 0, 1, 2 21 times, and the classifier took them for another"):
+        draw_labelled_set(Painter(), 1, checked_by=Wary(-1.0), seed=0)
 
 
 def test_a_flow_with_context_draws_too():
@@ -181,6 +212,7 @@ def folder(tmp_path_factory):
     pixels[::2, 5:20, 12:16] = 255
     pixels[1::2, 12:16, 5:20] = 255
     write_labelled_set(read_images(pixels, labels=np.arange(24) % 2, classes=["up", "level"]), folder / "real.npz")
+    write_labelled_set(read_images(pixels, labels=np.arange(24) % 2), folder / "other.npz")
     words = ["learn-images", str(folder / "real.npz"), "--out", str(folder / "model"), "--epochs", "2", "--quiet"]
     assert main([*words, "--latent", "3"]) == 0
     return folder
@@ -219,6 +251,24 @@ def test_learn_draw_and_judge(at, capsys):
     assert all(f"  {name} " in said for name in ("up", "level"))
 
 
+def test_a_set_is_drawn_under_the_eyes_of_a_classifier(at, monkeypatch):
+    made = []
+
+    class Fitted(Wary):
+        def __init__(self, augment):
+            super().__init__(1.0)
+            made.append(self)
+
+        def fit(self, images):
+            self.images = images
+            return self
+
+    monkeypatch.setattr("gaussflow.cli._images.Judge", Fitted)
+    words = ["draw", "model", "--per-class", "6", "--seed", "1", "--checked-by", "real.npz", "--out", "checked.npz"]
+    assert main(words) == 0
+    assert (made[0].seen, len(made[0].images)) == ([12], 24)
+
+
 def test_the_model_is_the_same_for_the_same_seed(at, capsys):
     words = ["learn-images", "real.npz", "--epochs", "1", "--latent", "3", "--quiet"]
     for name in ("first", "second"):
@@ -240,6 +290,10 @@ MISTAKES = {
     "another suffix": (["draw", "model", "--per-class", "1", "--out", "m.txt"], "writes .csv and .npz"),
     "an output that is there": (["draw", "model", "--per-class", "1", "--out", "real.npz"], "real.npz exists"),
     "one file twice": (["draw", "model", "--per-class", "1", "--out", "m.csv", "--grid", "m.csv"], "cannot be both"),
+    "checked by other classes": (
+        ["draw", "model", "--per-class", "1", "--out", "m.csv", "--checked-by", "other.npz"],
+        "other.npz has the classes 0, 1, and the model up, level",
+    ),
     "nothing held out": (["judge", "real.npz", "--learned-from", "real.npz"], "--held-out"),
 }
 

@@ -11,9 +11,11 @@ from typing_extensions import override
 
 from gaussflow.apps._images import Images
 from gaussflow.training import train
+from gaussflow.training._settings import Augment
 
 FEATURES = 64
 STEPS, LEAST_EPOCHS, BATCH = 320, 12, 64  # 500 images go by 40 times, 3000 and more 12 times
+ALTERED = 2  # as many steps where no image is seen twice
 DROPPED = 0.3
 CHUNK = 512  # images looked at at once
 JUDGED = 512  # of the images trained on: what an epoch is judged by
@@ -49,9 +51,12 @@ class Classifier(nn.Module):
         return features, self.head(features).argmax(-1)
 
 
-def train_classifier(images: Images, seed: int, epochs: int | None, progress: bool) -> Classifier:
+def train_classifier(
+    images: Images, seed: int, epochs: int | None, progress: bool, augment: Augment | None = None
+) -> Classifier:
     """A classifier of labelled images; the same seed gives the same one, and torch's random state stays as it was."""
-    epochs = epochs or max(LEAST_EPOCHS, math.ceil(STEPS * BATCH / len(images)))
+    steps = STEPS if augment is None else ALTERED * STEPS
+    epochs = epochs or max(LEAST_EPOCHS, math.ceil(steps * BATCH / len(images)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(images.image_shape, len(images.classes))
@@ -65,6 +70,7 @@ def train_classifier(images: Images, seed: int, epochs: int | None, progress: bo
         seed=seed,
         progress=progress,
         ema=0.98,
+        augment=augment,
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.1),
     )
     return net

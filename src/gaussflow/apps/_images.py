@@ -57,6 +57,13 @@ class Images:
         """Number of images in each class."""
         return () if self.labels is None else tuple(self.labels.bincount(minlength=len(self.classes)).tolist())
 
+    @property
+    def known_labels(self) -> Tensor:
+        """The labels, shape (N,); ValueError for images without."""
+        if self.labels is None:
+            raise ValueError("These images have no labels; read them with labels, or from a folder for each class.")
+        return self.labels
+
     def rows(self) -> Rows:
         """What `train` takes: the rows, with their labels one-hot for context."""
         return as_rows(self.x, None if self.labels is None else one_hot(self.labels, len(self.classes)))

@@ -20,6 +20,7 @@ from gaussflow.apps._measures import (
     neighbourhood_scores,
 )
 from gaussflow.apps._report import JudgeReport, Scores
+from gaussflow.training._settings import Augment
 
 __all__ = [
     "Judge",
@@ -44,9 +45,12 @@ class Judge:
     seed
         Decides the weights at the start and the batches: the same seed gives the same judge.
     epochs
-        How often training goes through the images; None for 320 steps, at least 12 epochs.
+        How often training goes through the images; None for 320 steps, twice as many with ``augment``, at least 12
+        epochs.
     progress
         Whether to show a progress bar.
+    augment
+        As for `train`: an `AffineJitter` makes more of few images.
 
     Attributes
     ----------
@@ -69,7 +73,10 @@ class Judge:
     (torch.Size([64]), torch.Size([64, 64]), 2)
     """
 
-    def __init__(self, *, seed: int = 0, epochs: int | None = None, progress: bool = False) -> None:
+    def __init__(
+        self, *, seed: int = 0, epochs: int | None = None, progress: bool = False, augment: Augment | None = None
+    ) -> None:
+        self.augment = augment
         self.seed, self.progress = check_int("Judge", "seed", seed, 0), progress
         self.epochs = epochs if epochs is None else check_int("Judge", "epochs", epochs, 1)
         self.classes: tuple[str, ...] = ()
@@ -81,7 +88,7 @@ class Judge:
         if images.labels is None or len(images.classes) < 2 or 0 in images.counts:
             raise ValueError("Judge wants labelled images of at least two classes, and some of each.")
         self.classes, self.image_shape = images.classes, images.image_shape
-        self._net = train_classifier(images, self.seed, self.epochs, self.progress)
+        self._net = train_classifier(images, self.seed, self.epochs, self.progress, self.augment)
         return self
 
     def predict(self, images: Images) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from gaussflow.apps._images import Images
 from gaussflow.apps._labelled_files import write_csv, write_npz
 from gaussflow.models import PixelNoise, one_hot
 
+ROUNDS = 20  # how often an image is drawn anew
+
 __all__ = ["draw_labelled_set", "write_labelled_set"]
 
 
@@ -24,7 +27,14 @@ class Conditional(Protocol):
     context_dim: int
 
     def sample(self, shape: int = ..., context: Tensor | None = ..., generator: torch.Generator | None = ...) -> Tensor:
-        """Images as rows, (shape, classes, D), of one-hot context (classes, classes)."""
+        """Images as rows, (shape, N, D), of one-hot context (N, classes)."""
+
+
+class Classifies(Protocol):
+    """What drawn images are checked by: a `Judge` is such a classifier."""
+
+    def predict(self, images: Images) -> Tensor:
+        """The most probable class of each image, shape (N,)."""
 
 
 def draw_labelled_set(
@@ -34,9 +44,14 @@ def draw_labelled_set(
     classes: Sequence[str] | None = None,
     image_shape: tuple[int, int, int] | None = None,
     noise: bool = True,
+    checked_by: Classifies | None = None,
     seed: int | None = None,
 ) -> Images:
     """Draw as many images of each class from a conditional model, in 256 grey values.
+
+    Some of what is drawn does not look like its label. A classifier of the real images can find it: with ``checked_by``
+    an image that it takes for another class is drawn anew. Labels are then right more often, and images near the border
+    of two classes are rarer than they are among real ones.
 
     Parameters
     ----------
@@ -50,6 +65,9 @@ def draw_labelled_set(
         (C, H, W) of a model without that attribute; None takes the model's own.
     noise
         Whether a model that has measured the noise of its pixels (`PixelNoise`) adds it; without, mean images.
+    checked_by
+        A `Judge` fitted to the images that the model learned from, or another object with ``predict(images)``; None
+        keeps all that is drawn.
     seed
         The same seed gives the same images; None gives others each time.
 
@@ -62,8 +80,12 @@ def draw_labelled_set(
     Raises
     ------
     TypeError, ValueError
-        For a model without classes, a wrong number of names, rows that are no image of that shape, and samples that
-        hold a NaN.
+        For a model without classes, a wrong number of names, rows that are no image of that shape, samples that
+        hold a NaN, and when images of a class are taken for another twenty times in a row.
+
+    Notes
+    -----
+    Source of the check: Razavi, van den Oord and Vinyals (2019), classifier-based rejection sampling.
 
     Examples
     --------
@@ -83,16 +105,51 @@ def draw_labelled_set(
     generator = torch.Generator() if seed is None else torch.Generator().manual_seed(seed)
     if seed is None:
         generator.seed()
-    drawn = model.sample(per_class, one_hot(torch.arange(count), count), generator)
+    labels = torch.arange(count).repeat_interleave(per_class)
+
+    def draw(labels: Tensor) -> Images:
+        x = _draw(model, one_hot(labels, count), noise, generator)
+        return Images(x, labels, _shape(model, x.shape[1], image_shape), names)
+
+    images = draw(labels)
+    return images if checked_by is None else _drawn_anew(images, draw, checked_by)
+
+
+def _draw(model: Conditional, context: Tensor, noise: bool, generator: torch.Generator) -> Tensor:
+    """An image of whole grey values for each row of the context."""
+    drawn = model.sample(1, context, generator)
     law = getattr(model, "likelihood", None)
     if noise and isinstance(law, PixelNoise):
         drawn = law.draw(drawn, generator)
-    x = drawn.float().transpose(0, 1).reshape(per_class * count, -1)
+    x = drawn.float()[0]
     if bool(x.isnan().any()):
         raise ValueError(f"{type(model).__name__} drew {int(x.isnan().any(1).sum())} images with a NaN; train it anew.")
-    x = (255 * x.clamp(0, 1)).round() / 255
-    labels = torch.arange(count).repeat_interleave(per_class)
-    return Images(x, labels, _shape(model, x.shape[1], image_shape), names)
+    return (255 * x.clamp(0, 1)).round() / 255
+
+
+def _drawn_anew(images: Images, draw: Callable[[Tensor], Images], checked_by: Classifies) -> Images:
+    """The images, with those that the classifier takes for another class drawn anew until it does not."""
+    x, labels = images.x, images.known_labels
+    doubtful = _doubtful(images, checked_by)
+    for _ in range(ROUNDS if len(doubtful) else 0):
+        anew = draw(labels[doubtful])
+        x[doubtful] = anew.x
+        doubtful = doubtful[_doubtful(anew, checked_by)]
+        if not len(doubtful):
+            break
+    if len(doubtful):
+        names = ", ".join(images.classes[k] for k in labels[doubtful].unique().tolist())
+        raise ValueError(
+            f"draw_labelled_set drew {len(doubtful)} images of {names} {ROUNDS + 1} times, and the classifier took "
+            "them for another class each time; train the model for longer, or draw without checked_by."
+        )
+    return replace(images, x=x)
+
+
+def _doubtful(images: Images, checked_by: Classifies) -> Tensor:
+    """Places of the images that are taken for another class than theirs."""
+    labels = images.known_labels
+    return torch.ne(checked_by.predict(images).to(labels), labels).nonzero()[:, 0]
 
 
 def write_labelled_set(images: Images, path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ from gaussflow.apps.labelled_set import draw_labelled_set, write_labelled_set
 from gaussflow.cli._common import Words, may_write, positive, threads, word
 from gaussflow.models import ConditionalVAE
 from gaussflow.recipes import conditional_vae_28, learn_images, load, read_notes, save
+from gaussflow.training import AffineJitter
 
 FORMAT = "gaussflow image model"
 SIDE = 28  # of the images that the reference model draws
@@ -30,7 +31,7 @@ def learn(args: argparse.Namespace) -> None:
     history = learn_images(
         model,
         images.x,
-        _labels(images),
+        images.known_labels,
         epochs=positive("--epochs", args.epochs),
         seed=args.seed,
         autocast=torch.bfloat16 if args.bfloat16 else None,
@@ -50,7 +51,9 @@ def draw(args: argparse.Namespace) -> None:
         may_write(path, args.force, args.model)
     if args.grid == args.out:
         raise ValueError(f"{args.out} cannot be both the set and its picture; choose another name for --grid.")
-    images = draw_labelled_set(model, positive("--per-class", args.per_class), classes=classes, seed=args.seed)
+    per_class = positive("--per-class", args.per_class)
+    checked_by = _checker(args.checked_by, classes) if args.checked_by else None
+    images = draw_labelled_set(model, per_class, classes=classes, checked_by=checked_by, seed=args.seed)
     write_labelled_set(images, args.out)
     if args.grid:
         grid_picture(images, args.grid)
@@ -76,8 +79,15 @@ def _labelled(path: str, side: int) -> Images:
     return images
 
 
-def _labels(images: Images) -> torch.Tensor:
-    return torch.zeros(0) if images.labels is None else images.labels
+def _checker(path: str, classes: list[str]) -> Judge:
+    """A classifier trained on moved copies of the images; ValueError where they have other classes than the model."""
+    images = _labelled(path, SIDE)
+    if list(images.classes) != classes:
+        raise ValueError(
+            f"{path} has the classes {', '.join(images.classes)}, and the model {', '.join(classes)}; "
+            "--checked-by wants images as those that the model learned from."
+        )
+    return Judge(augment=AffineJitter(images.image_shape)).fit(images)
 
 
 def _model(path: str) -> tuple[ConditionalVAE, list[str]]:
@@ -108,6 +118,11 @@ def add_words(words: Words) -> None:
     parser.add_argument("--per-class", type=int, required=True, metavar="N", help="images of each class")
     parser.add_argument("--out", required=True, metavar="SET", help="a .csv file (label, pixels 0 to 255) or a .npz")
     parser.add_argument("--grid", metavar="PNG", help="file for a picture of some of them")
+    parser.add_argument(
+        "--checked-by",
+        metavar="IMAGES",
+        help="real images: what a classifier of them takes for another class is redrawn",
+    )
     parser.add_argument("--seed", type=int, help="the same seed gives the same set [another each time]")
     parser.add_argument("--force", action="store_true", help="overwrite the outputs where they exist")
 
