@@ -15,6 +15,9 @@ from typing import Any
 Call = Callable[[], Any]  # to be sent to another process: a function of a module, or a partial of one
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+# What takes long to import; a package that is absent is passed over.
+PRELOADED = ["torch", "benchmarks.registry", "scipy.stats", "sklearn.mixture", "zuko.flows"]
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -58,7 +61,7 @@ def apart(
         os.environ[name] = str(threads)
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(["torch", "benchmarks.registry", "scipy.stats", "sklearn.mixture"])
+        context.set_forkserver_preload(PRELOADED)
     queue, running = enumerate(calls), list[_Running]()
     try:
         while True:

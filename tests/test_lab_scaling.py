@@ -247,7 +247,7 @@ def test_methods_are_measured_drawn_and_told():
 
 def method_line(method, excess, error=0.01, lost=0.0, problem="rings"):
     held = {"problem": problem, "dim": 4, "method": method, "excess": excess, "excess_error": error, "seconds": 1.0}
-    return held | {"nonfinite": lost}
+    return held | {"nonfinite": lost, "budget": 2.0}
 
 
 def test_a_win_of_another_stays():

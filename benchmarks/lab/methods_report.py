@@ -77,9 +77,11 @@ def report(lines: list[Line]) -> str:
             }
             rows.append([method, *(cells.get(problem, "") for problem in problems)])
         parts.append(table(rows))
+    budgets = " or ".join(_in_order(lines, "budget"))
     head = (
         "Nats above the truth on test rows ± one standard error over these rows, in brackets CPU seconds of fit and "
-        "score; bold is the lowest of a column. One seed: differences between fits by chance are not in the error."
+        "score; bold is the lowest of a column. One seed: differences between fits by chance are not in the error. "
+        f"Fits by gradients had {budgets} s of CPU."
     )
     return "\n\n".join([head, *parts, _won(lines)])
 
