@@ -49,7 +49,10 @@ def _draw_counts(ax: Axes, groups: Groups, name: str) -> None:
     bound = [theory.blocks_needed(d, RATIOS[name]) for d in dims]
     ax.plot(dims, bound, color="0.3", linewidth=1, label="bound of theorem 2", zorder=1)
     ax.plot(dims, [theory.min_blocks(d) for d in dims], color="0.6", linestyle=":", label="theorem 1, exactly 0 nats")
-    ax.set(xscale="log", yscale="log", xlabel="dimension D", ylabel="blocks", title=f"Near identity, exact: {name}")
+    ax.set(xlabel="dimension D", ylabel="blocks", title=f"Near identity, exact: {name}")
+    if not dims:
+        return
+    ax.set_yscale("log")
     ax.set_xscale("log", base=2)
     ax.set_xticks(dims, [str(d) for d in dims])
     ax.set_ylim(bottom=0.7)
@@ -65,8 +68,9 @@ def _draw_bound(ax: Axes, groups: Groups) -> None:
         style: dict[str, Any] = look(index) | {"linestyle": "none"}
         ax.plot(blocks, mean, markevery=max(1, length // 8), markersize=4, label=f"D = {dim}", **style)
         ax.plot(blocks, [theory.loss_bound(b, dim, mean[0]) for b in blocks], color=style["color"], linewidth=1)
-    ax.set(yscale="log", xlabel="blocks", ylabel="loss, nats", title="Haar runs (marks) and the bound (lines)")
+    ax.set(xlabel="blocks", ylabel="loss, nats", title="Haar runs (marks) and the bound (lines)")
     if held:
+        ax.set_yscale("log")
         ax.legend(fontsize=7, frameon=False)
 
 
@@ -85,7 +89,8 @@ def _draw_samples(ax: Axes, groups: Groups) -> None:
                 ax.plot(blocks[1:], mean[1:], color=look(index)["color"], linewidth=1.4, linestyle=style, label=label)
     for rows, style in zip(counts, ("--", ":"), strict=False):
         ax.plot([], [], color="0.4", linestyle=style, label=f"N = {rows:,}")
-    ax.set(yscale="log", xscale="log", xlabel="blocks", ylabel="loss on the true law, nats")
+    ax.set(xlabel="blocks", ylabel="loss on the true law, nats")
     ax.set_title("Haar, log-spaced: exact (lines) and from rows")
     if held:
+        ax.set(xscale="log", yscale="log")
         ax.legend(fontsize=7, frameon=False, loc="lower left")

@@ -120,7 +120,7 @@ def _bounded(groups: Groups, series: tuple[Any, ...], name: str) -> str:
     dim, most = max(((d, mean_of(counts)) for d, counts in values.items()), key=lambda pair: pair[1].value)
     margin = most.half if math.isfinite(most.half) else 0.0
     said = f"- {title(series)}, {name}: at most {most.text} (D = {dim}), {limit} are expected to do: "
-    said += "not more" if most.value - margin <= limit else "MORE"
+    said += "not more, within error" if most.value - margin <= limit else "MORE"
     last = {d: values[d] for d in sorted(values)[-3:] if d >= 8}
     slope = slope_of(last)
     if not math.isfinite(slope.value):
@@ -198,7 +198,10 @@ def _draw_counts(ax: Axes, groups: Groups, name: str) -> None:
         ax.errorbar(list(values), [m.value for m in means], halves, capsize=2, label=label, **style)
     rotations = [theory.blocks_needed(d, RATIOS[name]) for d in dims]
     ax.plot(dims, rotations, color="0.2", linewidth=1, label="rotations alone, theorem 2")
-    ax.set(yscale="log", xlabel="dimension D", ylabel="blocks", title=f"Loss reduced {name}")
+    ax.set(xlabel="dimension D", ylabel="blocks", title=f"Loss reduced {name}")
+    if not dims:
+        return
+    ax.set_yscale("log")
     ax.set_xscale("log", base=2)
     ax.set_xticks(dims, [str(d) for d in dims])
     ax.set_ylim(0.7, 3 * max([10.0, *rotations]))

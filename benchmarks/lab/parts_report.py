@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDING = 1e-6  # nats: the lines keep eight digits
+LEAST_GAIN = 1e-3  # nats: below it the estimates of marginal losses are noise
 PROBLEMS = {"gaussian": "normal data, log-spaced", "sources": "turned independent sources", "rings": "turned rings"}
 TURNS = {"haar": "Haar rotations", "pca": "principal axes", "ica": "independent axes"}
 
@@ -179,10 +180,12 @@ def _draw_gains(ax: Axes, lines: Sequence[Line]) -> None:
         seen = [table_of(line, "marginals") for line in mine]
         marginals = np.concatenate([(each[:, 1::2] - each[:, 2::2]).ravel() for each in seen])
         gains = np.concatenate([table_of(line, "gain").ravel() for line in mine])
-        kept = (marginals > 1e-3) & (gains > 1e-3)
+        kept = (marginals > LEAST_GAIN) & (gains > LEAST_GAIN)
         style: dict[str, Any] = look(index) | {"linestyle": "none", "markerfacecolor": "none"}
         ax.plot(marginals[kept], gains[kept], markersize=4, label=PROBLEMS[problem], **style)
     ax.axline((0.01, 0.01), (1, 1), color="0.3", linewidth=1)
-    ax.set(xscale="log", yscale="log", xlabel="estimated marginal losses taken away, nats")
+    ax.set(xscale="log", yscale="log", xlim=(LEAST_GAIN, 5), ylim=(LEAST_GAIN, 5))
+    ax.set(xlabel="estimated marginal losses taken away, nats")
     ax.set(ylabel="gain of the block, nats", title="Gain and marginal losses (line: equal)")
-    ax.legend(fontsize=7, frameon=False)
+    if lines:
+        ax.legend(fontsize=7, frameon=False)
