@@ -33,23 +33,26 @@ def report(lines: Sequence[Line]) -> str:
 
 
 def _counts_table(groups: Groups) -> str:
-    held = [key for key in groups if key.rows == 0]
-    dims = sorted({key.dim for key in held})
-    rows = [
-        "| reduced | spectrum | rule | " + " | ".join(f"D = {d}" for d in dims) + " |",
-        "|---" * (3 + len(dims)) + "|",
-    ]
+    dims = sorted({key.dim for key in groups})
+    if not dims:
+        return ""
+    rows = ["| reduced | spectrum | rule | N | " + " | ".join(f"D = {d}" for d in dims) + " |"]
+    rows.append("|---" * (4 + len(dims)) + "|")
     for name, ratio in RATIOS.items():
-        rows.append(
-            f"| {name} | | bound of theorem 2 | "
-            + " | ".join(f"{theory.blocks_needed(d, ratio):.1f}" for d in dims)
-            + " |"
-        )
-        for spectrum, method in dict.fromkeys((key.spectrum, key.method) for key in held):
-            cells = [_count_cell(groups.get(Key(spectrum, method, 0, d)), name) for d in dims]
-            rows.append(f"| {name} | {WORDS[spectrum]} | {NAMES[method]} | " + " | ".join(cells) + " |")
-    rows.append("| exactly | | theorem 1, at least | " + " | ".join(str(theory.min_blocks(d)) for d in dims) + " |")
-    return "Blocks by the exact recursion, mean and standard error over the runs:\n\n" + "\n".join(rows) if dims else ""
+        rows.append(_row(f"{name} | | bound of theorem 2 |", [f"{theory.blocks_needed(d, ratio):.1f}" for d in dims]))
+        for series in dict.fromkeys(key[:3] for key in groups):
+            spectrum, method, count = series
+            cells = [_count_cell(groups.get(Key(*series, d)), ("sampled_" if count else "") + name) for d in dims]
+            rows.append(_row(f"{name} | {WORDS[spectrum]} | {NAMES[method]} | {f'{count:,}' if count else '∞'}", cells))
+    rows.append(_row("exactly | | theorem 1, at least |", [str(theory.min_blocks(d)) for d in dims]))
+    return (
+        "Blocks by the exact recursion (N = ∞) and by fits to N rows, mean and standard error over the runs. Some "
+        "runs of a group end before they get there, where what N rows cost is more than the goal:\n\n" + "\n".join(rows)
+    )
+
+
+def _row(head: str, cells: Sequence[str]) -> str:
+    return f"| {head} | " + " | ".join(cells) + " |"
 
 
 def _count_cell(group: dict[str, list[Any]] | None, name: str) -> str:
