@@ -51,13 +51,15 @@ def _full() -> list[Case]:
         made += [_case(spectrum, method, 0, 256, range(4)) for method in ("hadamard", *AT_ONCE)]
         made += [_case(spectrum, "ica_one_start", 0, d, range(8)) for d in (4, 8, 16, 32)]
     made += [_case("near_identity", "haar", 0, 256, range(8)), _case("log_spaced", "haar", 0, 256, range(4))]
-    made += [_case("near_identity", "ica", 0, 256, range(4)), _case("log_spaced", "ica", 0, 256, range(2))]
-    made += [_case("near_identity", "haar", 0, d, range(8, 16)) for d in (64, 128)]
+    made.append(_case("near_identity", "ica", 0, 256, range(4)))
+    made += [_case("near_identity", "haar", 0, 64, range(8 + 24 * i, 32 + 24 * i)) for i in range(5)]
+    made += [_case("near_identity", "haar", 0, 128, range(8 + 20 * i, 28 + 20 * i)) for i in range(2)]
     for rows in (10_000, 100_000):
         for method in ("haar", "hadamard", *AT_ONCE):
             made += [_case("log_spaced", method, rows, d, range(12 if d < 128 else 5)) for d in dims[:7]]
-            made += [_case("log_spaced", method, rows, 256, range(3 if method == "hadamard" else 5))]
+        made += [_case("log_spaced", method, rows, 256, range(5)) for method in ("haar", *AT_ONCE)]
         made += [_case("near_identity", "haar", rows, d, range(12)) for d in dims[:6]]
+    made.append(_case("log_spaced", "hadamard", 10_000, 256, range(3)))
     made += [_case("log_spaced", "ica", 10_000, d, range(3)) for d in (2, 4, 8, 16)]
     made += [_case("log_spaced", "ica", 100_000, d, range(3)) for d in (2, 4)]
     return sorted(made, key=lambda case: case["dim"])

@@ -157,7 +157,7 @@ def _samples(groups: Groups) -> str:
     for (key, group), limit in zip(held.items(), critical, strict=True):
         block = min(map(len, group["losses"])) - 1
         gap = mean_of([s[block] - e[block] for s, e in zip(group["losses"], group["exact"], strict=True)])
-        cost = rows_cost(key.dim, key.rows, block, coupling_share(key.dim))
+        cost = rows_cost(key.dim, key.rows, coupling_share(key.dim) ** block)
         score = (gap.value - cost.value) / math.hypot(gap.error, cost.error)
         agreed += abs(score) <= limit
         rows.append(

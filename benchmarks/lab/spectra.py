@@ -92,22 +92,20 @@ class Cost(NamedTuple):
     error: float
 
 
-def rows_cost(dim: int, rows: int, blocks: float, share: float) -> Cost:
-    r"""What fitting L blocks to N rows costs on the true law, on average.
+def rows_cost(dim: int, rows: int, left: float) -> Cost:
+    r"""What fitting blocks to N rows costs on the true law, on average, when they leave a share of what there was.
 
     Near the identity a block takes an orthogonal projection off the covariance, and fitted to N rows it takes as much
     off their sampling error, which is isotropic there. Every block fits D + 1 numbers whole, means and trace; of the
-    :math:`m = (D + 2)(D - 1) / 2` of the traceless part it leaves the share :math:`\rho` on average. L blocks have so
-    met :math:`D + 1 + m s` numbers, :math:`s = 1 - \rho^L`, and each costs 1 / (2 N) nats to first order: 2 D numbers
-    for one block with :math:`\rho = 1 - 2 / (D + 2)`, and D (D + 3) / 2 in the end.
+    :math:`m = (D + 2)(D - 1) / 2` of the traceless part, L blocks leave the share :math:`\rho^L` on average. They have
+    so met :math:`D + 1 + m s` numbers, :math:`s = 1 - \rho^L`, and each costs 1 / (2 N) nats to first order: 2 D
+    numbers for one block with :math:`\rho = 1 - 2 / (D + 2)`, and D (D + 3) / 2 in the end.
 
     The end is known exactly, by `whole_cost`; what it has above the first order, about a share D / N of it, comes from
     pairs of numbers that were met, and is counted with :math:`s^2`. How it comes in between is not known exactly: the
     error is what it differs by between :math:`s` and :math:`s^2`.
     """
-    if not blocks:
-        return Cost(0.0, 0.0)
-    met = 1 - share**blocks
+    met = 1 - left
     first = (dim + 1 + (dim + 2) * (dim - 1) / 2 * met) / (2 * rows)
     more = whole_cost(dim, rows) - dim * (dim + 3) / (4 * rows)
     return Cost(first + more * met**2, more * met * (1 - met))
