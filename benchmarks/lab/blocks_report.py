@@ -151,7 +151,7 @@ def _samples(groups: Groups) -> str:
     return (
         "Samples beside the exact recursion with the same rotations, where a tenth of the exact loss is left and at "
         "the end: loss on the true law in nats, means over the runs with standard errors. A block fitted to N rows "
-        "also fits their sampling error, and the cost is that, by formula: in the end D (D + 3) / (4 N) to first order. "
+        "also fits their sampling error, and the cost is that, by formula: at last D (D + 3) / (4 N) to first order. "
         "They agree where the cost is within the 95 % interval of the difference.\n\n"
         + "\n".join(rows)
         + "\n\n"
