@@ -119,15 +119,16 @@ def _bounded(groups: Groups, series: tuple[Any, ...], name: str) -> str:
     limit = math.ceil(math.log2(1 / RATIOS[name]))
     dim, most = max(((d, mean_of(counts)) for d, counts in values.items()), key=lambda pair: pair[1].value)
     margin = most.half if math.isfinite(most.half) else 0.0
-    said = f"- {title(series)}, {name}: at most {most.text} (D = {dim}), {limit} are expected to do: "
+    reach = f"of D = {min(values)} … {max(values)}" if len(values) > 1 else "alone"
+    said = f"- {title(series)}, {name}: at most {most.text}, at D = {dim} {reach}; {limit} are expected to do: "
     said += "not more, within error" if most.value - margin <= limit else "MORE"
     last = {d: values[d] for d in sorted(values)[-3:] if d >= 8}
     slope = slope_of(last)
     if not math.isfinite(slope.value):
         return said + "."
     rotations = slope_of({d: [theory.blocks_needed(d, RATIOS[name])] for d in last}).value
-    reach = abs(slope.value) + (slope.half if math.isfinite(slope.half) else 0.0)
-    verdict = "flat" if reach <= FLAT * rotations else "not shown to be flat"
+    size = abs(slope.value) + (slope.half if math.isfinite(slope.half) else 0.0)
+    verdict = "flat" if size <= FLAT * rotations else "not shown to be flat"
     dims = f"D = {min(last)} … {max(last)}"
     return said + f"; {dims}: {slope.text} blocks per dimension, rotations {rotations:.3g}: {verdict}."
 
