@@ -22,6 +22,8 @@ from gaussflow import (
     negentropy,
     total_correlation,
 )
+from gaussflow.losses._pairs import _correlations
+from gaussflow.losses._spacings import marginal_losses, marginal_negentropies
 from gaussflow.losses.decomposition import MEASURE_ROWS, dependence, marginal_loss
 
 
@@ -267,3 +269,21 @@ def test_more_rows_are_measured_on_demand() -> None:
         decompose_loss(wide)
     with pytest.raises(ValueError, match="at least 40"):
         decompose_loss(z, max_rows=20)
+
+
+@pytest.mark.parametrize("n", [40, 100, 1000])
+def test_many_normal_columns_of_few_rows_have_no_loss_on_average(n: int) -> None:
+    z = torch.randn(n, 4000, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    for measure in (marginal_losses, marginal_negentropies):
+        losses = measure(z)
+        assert abs(losses.mean()) < 3e-4 + 4 * losses.std() / 4000**0.5
+        assert losses.std() < 3 / n**0.5
+
+
+def test_correlations_are_those_of_the_centred_powers() -> None:
+    z = laplace(300, 3, 0) + torch.tensor([0.5, -2.0, 1.0]).double()
+    powers = torch.cat([torch.ones(300, 1).double(), z, z.square()], 1)
+    centred = z - z.mean(0)
+    torch.testing.assert_close(
+        _correlations(powers.T @ powers / 300), torch.corrcoef(torch.cat([centred, centred.square()], 1).T)
+    )
