@@ -55,7 +55,7 @@ def test_a_run_is_measured_drawn_and_told_and_resumed(run, monkeypatch, capsys):
     assert main(words) == 1  # two of four cases fail
     told = capsys.readouterr().out
     lines = lines_of(run.folder, "toy")
-    assert sorted((line["n"], line["square"]) for line in lines) == [(1, 1), (2, 4)]
+    assert [(line["n"], line["square"]) for line in lines] == [(1, 1), (2, 4)]
     for line in lines:
         assert line["values"] == [None, 1.0]
         assert line["quick_seen"] is line["quick"] is True
@@ -93,6 +93,13 @@ def test_a_case_that_failed_and_then_worked_is_no_failure(run):
     file.write_text("\n".join(map(json.dumps, [bad, good])) + '\n{"case": "n=')  # cut short
     assert lines_of(run.folder, "toy") == [good]
     assert failures_of(run.folder, "toy") == []
+
+
+def test_lines_are_in_the_order_of_the_cases(run):
+    run.folder.mkdir()
+    lines = [{"case": f"n={i}", "order": i} for i in (2, 0, 1)]
+    (run.folder / "toy.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [line["order"] for line in lines_of(run.folder, "toy")] == [0, 1, 2]
 
 
 def test_a_case_without_end_is_given_up(run, monkeypatch):

@@ -259,6 +259,26 @@ def test_a_win_of_another_stays():
     assert "level on 1 of 1" in methods.report([*rows, method_line("rbig_haar", 0.12)])
 
 
+def test_a_method_looks_the_same_in_every_panel():
+    """Also where the lines of the problems come in other orders."""
+    from matplotlib import pyplot
+
+    names = list(methods.FULL["methods"])
+    rows = [method_line(name, 0.1) for name in names] + [
+        method_line(name, 0.2, problem="ball") for name in reversed(names)
+    ]
+    figure = methods.draw(rows)
+    looks = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            drawn = handle[0] if hasattr(handle, "errorbar") or isinstance(handle, tuple) else handle
+            looks.setdefault(name, set()).add((drawn.get_color(), drawn.get_marker(), drawn.get_markerfacecolor()))
+    pyplot.close(figure)
+    assert set(looks) == set(names)
+    assert all(len(each) == 1 for each in looks.values())
+    assert len({next(iter(each)) for each in looks.values()}) == len(names)
+
+
 def test_who_is_ours():
     assert [name for name in methods.FULL["methods"] if not theirs(name)] == [
         "rbig_haar", "rbig_pca", "rbig_ica", "trained", "grown_then_trained_ica",

@@ -24,7 +24,7 @@ QUICK = {
     "methods": ("gaussian", "mixture", "rbig_haar", "rbig_ica", "trained", "zuko_nsf"),
     "dims": (2, 8),
     "rows": 600,
-    "budget": 1.0,
+    "budget": 0.5,
 }
 FULL = {
     "problems": ("gaussian_log", "mixture", "copula", "sources", "banana", "rings"),

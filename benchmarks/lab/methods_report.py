@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OTHERS = ("gaussian", "mixture", "sinflow", "zuko", "rbig_gis", "rbig_annealed", "rbig_ipl")  # what is not ours
+# In the order of their colours, which begin again after seven, ours where another's were and the other way round.
+LOOKS = (
+    "gaussian", "mixture", "rbig_haar", "rbig_ica", "trained", "zuko_nsf", "sinflow",
+    "rbig_pca", "grown_then_trained_ica", "zuko_gf",
+)  # fmt: skip
 LEAST = 1e-4  # nats below which differences are not drawn
 
 
@@ -34,10 +39,16 @@ def draw(lines: list[Line]) -> Figure:
     return figure
 
 
-def _look(method: str, methods: list[str]) -> dict[str, Any]:
-    """Ours are filled, others hollow."""
+def _look(method: str) -> dict[str, Any]:
+    """The same in every panel and picture. Ours are filled, others hollow."""
     hollow = {"markerfacecolor": "white"} if theirs(method) else {}
-    return {**look(methods.index(method)), **hollow, "markersize": 5, "linewidth": 1.1, "label": method}
+    return {
+        **look(LOOKS.index(method) if method in LOOKS else len(LOOKS)),
+        **hollow,
+        "markersize": 5,
+        "linewidth": 1.1,
+        "label": method,
+    }
 
 
 def _against_dim(axis: Axes, lines: list[Line]) -> None:
@@ -45,7 +56,7 @@ def _against_dim(axis: Axes, lines: list[Line]) -> None:
         mine = sorted((line for line in lines if line["method"] == method), key=lambda line: int(line["dim"]))
         values = [max(line["excess"], LEAST) for line in mine]
         errors = [line["excess_error"] for line in mine]
-        axis.errorbar([line["dim"] for line in mine], values, errors, capsize=2, **_look(method, _all(lines)))
+        axis.errorbar([line["dim"] for line in mine], values, errors, capsize=2, **_look(method))
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set(yscale="log", xlabel="dimension D", ylabel="nats above the truth")
@@ -59,7 +70,7 @@ def _against_seconds(axis: Axes, lines: list[Line]) -> None:
         if mine:
             excess = math.exp(mean(math.log(max(line["excess"], LEAST)) for line in mine))
             seconds = max(mean(line["seconds"] for line in mine), 1e-2)
-            axis.plot([seconds], [excess], **_look(method, _all(lines)) | {"linestyle": ""})
+            axis.plot([seconds], [excess], **_look(method) | {"linestyle": ""})
     axis.set(xscale="log", yscale="log", xlabel="CPU seconds, fit and score", ylabel="nats above the truth")
     axis.set_title(f"D = {largest}, mean over the problems", fontsize=10)
 
@@ -127,10 +138,6 @@ def _level(line: Line, best: Line) -> bool:
 def theirs(method: str) -> bool:
     """Whether a method is a baseline or another package's."""
     return method.startswith(OTHERS)
-
-
-def _all(lines: list[Line]) -> list[str]:
-    return _in_order(lines, "method")
 
 
 def _in_order(lines: list[Line], name: str) -> list[str]:

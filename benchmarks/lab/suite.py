@@ -56,15 +56,21 @@ def label(case: Case) -> str:
 
 
 def lines_of(folder: Path, name: str) -> list[Line]:
-    """The lines of an experiment in a folder, the last of each case, those without a result left out."""
-    held = {line["case"]: line for line in read(folder / f"{name}.jsonl") if "case" in line}
-    return [line for line in held.values() if "failed" not in line]
+    """The lines of an experiment in a folder, the last of each case, those without a result left out.
+
+    They are in the order of the cases, which is not that of the file where several were measured at once.
+    """
+    return [line for line in _last_lines(folder, name) if "failed" not in line]
 
 
 def failures_of(folder: Path, name: str) -> list[Line]:
     """The last line of each case that has only failed so far."""
+    return [line for line in _last_lines(folder, name) if "failed" in line]
+
+
+def _last_lines(folder: Path, name: str) -> list[Line]:
     held = {line["case"]: line for line in read(folder / f"{name}.jsonl") if "case" in line}
-    return [line for line in held.values() if "failed" in line]
+    return sorted(held.values(), key=lambda line: int(line.get("order", 0)))
 
 
 def measure_all(experiments: list[Experiment], run: Run) -> int:
@@ -72,7 +78,7 @@ def measure_all(experiments: list[Experiment], run: Run) -> int:
     from tqdm import tqdm
 
     _check_kind(run)
-    todo = [(each, case) for each in experiments for case in _missing(each, run)]
+    todo = [(each, order, case) for each in experiments for order, case in _missing(each, run)]
     if not todo:
         return 0
     with_what: Line = {"commit": commit(), "versions": versions(), "machine": machine()}
@@ -81,13 +87,13 @@ def measure_all(experiments: list[Experiment], run: Run) -> int:
     with tqdm(total=len(todo), unit="case", disable=not sys.stderr.isatty()) as bar:
 
         def calls() -> Iterator[Call]:
-            for experiment, case in todo:
+            for experiment, _, case in todo:
                 bar.set_description(f"{experiment.name} {label(case)}")
                 yield partial(measure_case, experiment, case, run.setting)
 
         for index, found in apart(calls(), jobs=run.jobs, threads=run.setting.threads, limit=run.limit):
-            experiment, case = todo[index]
-            line: Line = {"experiment": experiment.name, "case": label(case), **case}
+            experiment, order, case = todo[index]
+            line: Line = {"experiment": experiment.name, "case": label(case), "order": order, **case}
             line |= {"failed": found.message} if isinstance(found, Failed) else found
             append(run.folder / f"{experiment.name}.jsonl", line | with_what)
             if isinstance(found, Failed):
@@ -104,9 +110,10 @@ def measure_case(experiment: Experiment, case: Case, setting: Setting) -> dict[s
     return {**found, **meter.read()}
 
 
-def _missing(experiment: Experiment, run: Run) -> list[Case]:
+def _missing(experiment: Experiment, run: Run) -> list[tuple[int, Case]]:
+    """The cases without a result, each with its place among all."""
     done = {line["case"] for line in lines_of(run.folder, experiment.name)}
-    return [case for case in experiment.cases(run.setting) if label(case) not in done]
+    return [(i, case) for i, case in enumerate(experiment.cases(run.setting)) if label(case) not in done]
 
 
 def _check_kind(run: Run) -> None:
