@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEAST = 5e-4  # a share of the loss that is told from nothing: less is drawn as this
 NAMES = {"haar": "Haar rotations", "ica": "ICA", "pca": "principal axes"}
 ORDERS = {2: "theorem 2: a loss in variances", 3: "the same in 3rd cumulants", 4: "the same in 4th cumulants"}
 
@@ -46,10 +47,10 @@ def _blocks(axis: Axes, lines: list[Line], rule: str, share: float) -> None:
 
 
 def _left(axis: Axes, lines: list[Line], rule: str) -> None:
-    """The share of the loss at the end of the runs: the goal was a tenth."""
+    """The least share of the loss in the runs: the goal was a tenth."""
     shares: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in sorted((x for x in lines if "problem" in x and x["rule"] == rule), key=lambda x: int(x["dim"])):
-        shares[line["problem"]][line["dim"]].append(min(line["left"]) / line["left"][0])
+        shares[line["problem"]][line["dim"]].append(max(LEAST, min(line["left"]) / line["left"][0]))
     for problem, found in shares.items():
         _series(axis, found, **_look(problem))
     axis.axhline(0.1, color="0.6", linewidth=1.6, zorder=0)

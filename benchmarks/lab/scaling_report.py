@@ -128,7 +128,8 @@ def _cell(blocks: list[float | None], tried: tuple[int, float]) -> str:
         return ""
     if None in blocks:
         return f"not in {tried[0]} ({tried[1]:.0%} left)"
-    return mean_of([b for b in blocks if b is not None]).text if len(blocks) > 1 else f"{blocks[0]:.1f}"
+    mean = mean_of([b for b in blocks if b is not None])
+    return f"{mean.value:.1f}" + (f" ± {mean.half:.1f}" if len(blocks) > 1 else "")
 
 
 def _exponent(found: dict[int, list[float]]) -> str:
