@@ -103,7 +103,7 @@ def _overlaps(before: int, after: int) -> Array:
 
 def _continuous(images: Array, levels: int, noise: np.random.Generator) -> Array:
     x = np.round(images).reshape(len(images), -1)
-    return (x + noise.random(x.shape)) / levels
+    return np.asarray((x + noise.random(x.shape)) / levels)
 
 
 def _file(folder: Path | None, name: str) -> Path:

@@ -68,7 +68,7 @@ def copula(dim: int, seed: int = 0, joint: float = 4.0, marginal: float = 2.5) -
         y = _moved(x, outer, inner)
         squares = (np.linalg.solve(factor, y.T) ** 2).sum(0)
         log_joint = constant - (joint + dim) / 2 * np.log1p(squares / joint)
-        return -log_joint + (inner.logpdf(y) - outer.logpdf(x)).sum(1)
+        return np.asarray(-log_joint + (inner.logpdf(y) - outer.logpdf(x)).sum(1))
 
     half = (joint + dim) / 2
     entropy = -constant + half * (digamma(half) - digamma(joint / 2))
@@ -77,7 +77,7 @@ def copula(dim: int, seed: int = 0, joint: float = 4.0, marginal: float = 2.5) -
 
 def _moved(x: Array, source: stats.rv_continuous, target: stats.rv_continuous) -> Array:
     """The same quantiles of another symmetric law; from the tail's side, so that far tails are not rounded to one."""
-    return np.sign(x) * target.isf(source.sf(np.abs(x)))
+    return np.asarray(np.sign(x) * target.isf(source.sf(np.abs(x))))
 
 
 def sources(dim: int, seed: int = 0) -> Law:
@@ -98,7 +98,7 @@ def ball(dim: int, seed: int = 0) -> Law:
 
     def draw(n: int, rng: np.random.Generator) -> Array:
         x = rng.standard_normal((n, dim))
-        return x * (radius * rng.random((n, 1)) ** (1 / dim) / np.linalg.norm(x, axis=1, keepdims=True))
+        return np.asarray(x * (radius * rng.random((n, 1)) ** (1 / dim) / np.linalg.norm(x, axis=1, keepdims=True)))
 
     def nats(x: Array) -> Array:
         return np.where((x**2).sum(1) <= radius**2 * (1 + 1e-12), log_volume, math.inf)
@@ -126,16 +126,18 @@ def rings(dim: int, seed: int = 0, blur: float = 0.12) -> Law:
     centres = np.log([0.6, 1.5])
 
     def log_radial(t: Array) -> Array:
-        return logsumexp(-0.5 * ((t[..., None] - centres) / blur) ** 2, axis=-1) - math.log(2 * blur) - LOG_2PI / 2
+        return np.asarray(
+            logsumexp(-0.5 * ((t[..., None] - centres) / blur) ** 2, axis=-1) - math.log(2 * blur) - LOG_2PI / 2
+        )
 
     def draw(n: int, rng: np.random.Generator) -> Array:
         radius = np.exp(centres[rng.integers(2, size=n)] + blur * rng.standard_normal(n))
         angle = rng.uniform(0, 2 * math.pi, n)
-        return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+        return np.asarray(radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1))
 
     def nats(x: Array) -> Array:
         t = 0.5 * np.log(np.maximum((x**2).sum(1), 1e-300))  # nothing in the middle, and no NaN
-        return LOG_2PI + 2 * t - log_radial(t)
+        return np.asarray(LOG_2PI + 2 * t - log_radial(t))
 
     radial = _quadrature(lambda t: -log_radial(t), -3.0, 3.0)
     return _in_pairs(dim, seed, draw, nats, radial + LOG_2PI + 2 * float(centres.mean()))
@@ -187,7 +189,7 @@ def _in_pairs(dim: int, seed: int, draw: Draw, nats: Nats, entropy: float) -> La
     def nats_all(x: Array) -> Array:
         x = x @ axes
         last = (0.5 * x[:, 2 * pairs :] ** 2 + LOG_2PI / 2).sum(1)
-        return last + nats(x[:, : 2 * pairs].reshape(-1, 2)).reshape(-1, pairs).sum(1)
+        return np.asarray(last + nats(x[:, : 2 * pairs].reshape(-1, 2)).reshape(-1, pairs).sum(1))
 
     return Law(dim, draw_all, nats_all, pairs * entropy + dim % 2 * NORMAL_ENTROPY)
 
@@ -202,7 +204,7 @@ def _independent(parts: list[Source], seed: int) -> Law:
 
     def nats(x: Array) -> Array:
         x = x @ axes
-        return np.stack([one(x[:, i]) for i, (_, one, _) in enumerate(parts)]).sum(0)
+        return np.asarray(np.stack([one(x[:, i]) for i, (_, one, _) in enumerate(parts)]).sum(0))
 
     return Law(dim, draw, nats, sum(entropy for _, _, entropy in parts))
 
@@ -235,7 +237,7 @@ def _two_peaks(centre: float = 0.9) -> Source:
 
     def nats(x: Array) -> Array:
         both = np.stack([-0.5 * ((x - sign * centre) / width) ** 2 for sign in (-1, 1)])
-        return math.log(2 * width) + LOG_2PI / 2 - logsumexp(both, axis=0)
+        return np.asarray(math.log(2 * width) + LOG_2PI / 2 - logsumexp(both, axis=0))
 
     def draw(n: int, rng: np.random.Generator) -> Array:
         return centre * rng.choice([-1.0, 1.0], n) + width * rng.standard_normal(n)
