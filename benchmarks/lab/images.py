@@ -98,7 +98,8 @@ def _overlaps(before: int, after: int) -> Array:
         raise ValueError(f"images of side {before} cannot be shrunk to {after}.")
     width = before / after
     start, pixel = np.arange(after)[:, None] * width, np.arange(before)[None]
-    return np.clip(np.minimum(start + width, pixel + 1) - np.maximum(start, pixel), 0, None) / width
+    covered = np.minimum(start + width, pixel + 1) - np.maximum(start, pixel)
+    return np.asarray(np.clip(covered, 0, None) / width)
 
 
 def _continuous(images: Array, levels: int, noise: np.random.Generator) -> Array:
