@@ -23,7 +23,7 @@ def lines() -> list[Line]:
 
 def run(method: str, dim: int, nats: list[float], seed: int = 0) -> Line:
     """A line of one trained flow, or of a run with marks at 1, 2, 4 ... blocks, a second each."""
-    blocks = [4] if method == "trained" else [2**k for k in range(len(nats))]
+    blocks = [2] if method == "trained" else [2**k for k in range(len(nats))]
     measured = {"nats": nats, "error": [0.01] * len(nats), "blocks": blocks, "cpu": [float(b) for b in blocks]}
     where = {"problem": "moons", "dim": dim, "method": method, "most": blocks[-1], "seed": seed}
     return {**where, **measured, "known": True, "start": 2.0}
@@ -78,7 +78,7 @@ def test_blocks_needed_are_read_between_the_marks() -> None:
 def test_ratios_pair_runs_on_the_same_rows_only() -> None:
     lines = [run("trained", 2, [0.6]), run("haar", 2, [1.0, 0.8, 0.4]), run("haar", 2, [0.5], seed=1)]
     (found,) = training_report.ratios(lines)
-    assert found == ("moons", 2, "haar", 0.75, 0.75, True)
+    assert found == ("moons", 2, "haar", 1.5, 1.5, True)
 
 
 @pytest.mark.parametrize(("power", "words"), [(1.0, "grows with D"), (-1.0, "falls as D grows"), (0.0, "no trend")])
@@ -96,7 +96,13 @@ def test_the_trend_is_computed_from_the_lines(power: float, words: str) -> None:
 
 def test_what_was_not_reached_is_said_to_be_a_bound() -> None:
     lines = [run("trained", 2, [0.1]), run("haar", 2, [1.0, 0.8])]
-    assert "at least 0.5 times the blocks" in training_report.report(lines)
+    assert "at least 1 times the blocks" in training_report.report(lines)
+
+
+def test_who_ends_lower_is_read_from_the_least_nats() -> None:
+    for least, words in ((0.3, "end to end: moons"), (0.9, "the iterative runs: moons"), (0.41, "neither")):
+        text = training_report.report([run("trained", 2, [least]), run("haar", 2, [1.0, 0.4, 0.8])])
+        assert f"(the nats of end to end first) {words}" in text
 
 
 def test_any_lines_are_drawn_and_told(lines: list[Line]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks import synthetic
 from benchmarks.data import Table, known, load
 from benchmarks.lab.experiment import Case, Experiment, Setting
-from benchmarks.lab.training_report import draw, report
+from benchmarks.lab.training_report import REFERENCE, draw, report
 from benchmarks.synthetic import Law
 from gaussflow import (
     Chain,
@@ -53,12 +53,12 @@ def cases(setting: Setting) -> list[Case]:
         return [
             case
             for problem, dim in (("moons", 2), ("moons", 8), ("gaussian", 8))
-            for case in _ways(problem, dim, 0, ("same", "ica"), (1, 4), QUICK_GROWN)
+            for case in _ways(problem, dim, 0, ("same", "ica"), (1, 2, 4), QUICK_GROWN)
         ]
     laws = [(problem, dim) for dim in (2, 4, 8, 16) for problem in ("moons", "gaussian")]
     tables = [("mixture", 8), ("breast_cancer", 30), ("digits", 64)]
     first = [case for each in (*laws, *tables) for case in _ways(*each, 0, tuple(RULES), TRAINED, GROWN)]
-    again = [case for each in laws for case in _ways(*each, 1, ("haar", "ica"), (4,), GROWN)]
+    again = [case for each in laws for case in _ways(*each, 1, ("haar", "ica"), (REFERENCE,), GROWN)]
     same = [case for dim in (2, 8) for p in ("moons", "gaussian") for case in _ways(p, dim, 0, ("same",), (), GROWN)]
     return [*first, *again, *same]
 
