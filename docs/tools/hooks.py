@@ -121,6 +121,7 @@ def _dressed(body: str) -> str:
         r"<pre>(<span></span>)?(.*?)</pre>", r"<pre><span></span><code>\2</code></pre>", body, flags=re.DOTALL
     )
     body = body.replace('class="doctest highlight-default notranslate"', 'class="highlight-default"')
+    body = body.replace('class="headerlink"', 'class="headerlink" data-search-exclude')  # no ¶ among what is found
     return f'<div class="reference">{body}</div>'
 
 
