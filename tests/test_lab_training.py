@@ -97,6 +97,8 @@ def test_the_trend_is_computed_from_the_lines(power: float, words: str) -> None:
 def test_what_was_not_reached_is_said_to_be_a_bound() -> None:
     lines = [run("trained", 2, [0.1]), run("haar", 2, [1.0, 0.8])]
     assert "at least 1 times the blocks" in training_report.report(lines)
+    many = [each for dim in (2, 4, 8, 16) for each in (run("trained", dim, [0.1]), run("haar", dim, [1.0, 0.8]))]
+    assert "lead is hidden by the bounds" in training_report.report(many)
 
 
 def test_who_ends_lower_is_read_from_the_least_nats() -> None:

@@ -53,8 +53,8 @@ def draw(lines: list[Line]) -> Figure:
             axis.set(xlabel=words, ylabel="test nats above the truth" if known else "test nats")
             axis.set_title(f"{problem.replace('_', ' ')}, D = {dim}", fontsize=9)
     found = ratios(lines)
-    _ratios(axes[3], found, "blocks", "blocks, iterative over end to end")
-    _ratios(axes[7], found, "seconds", "seconds, iterative over end to end")
+    _ratios(axes[3], found, "blocks", "blocks, iterative / end to end")
+    _ratios(axes[7], found, "seconds", "seconds, iterative / end to end")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=8, fontsize=8)
@@ -205,6 +205,8 @@ def _best(lines: list[Line]) -> str:
     won: dict[str, list[str]] = {"end to end": [], "the iterative runs": [], "neither, by three standard errors": []}
     for problem, dim in dict.fromkeys((line["problem"], line["dim"]) for line in lines):
         mine = [line for line in lines if (line["problem"], line["dim"], line["seed"]) == (problem, dim, 0)]
+        if not any(line["method"] == "trained" and line["most"] >= REFERENCE for line in mine):
+            continue
         least = {}
         for trained in (True, False):
             marks = [m for line in mine if (line["method"] == "trained") == trained for m in _marks(line)]
@@ -250,5 +252,7 @@ def _trend(found: list[Ratio]) -> str:
     half = student(len(x) - 1) * math.sqrt(float(rest @ rest) / (len(x) - 2) / float(centred @ centred))
     verdict = "grows with D" if slope > half else "falls as D grows" if slope < -half else "shows no trend with D"
     bounds = sum(not r.reached for r in found)
+    if bounds and slope <= half:
+        verdict = "is hidden by the bounds"
     caution = f" ({bounds} of {len(found)} are lower bounds, taken as they are)" if bounds else ""
     return f"{lowest}The ratio of blocks goes as D^({slope:.2f} ± {half:.2f}){caution}: end to end's lead {verdict}."
