@@ -9,6 +9,7 @@ file of such results again, ``list`` says what there is.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +132,8 @@ def _laboratory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder with mnist.npz and omniglot28_background.npz, if you have it")
     parser.add_argument("--only", type=lambda text: text.split(","), help="comma-separated experiments, see list")
     parser.add_argument("--out", type=Path, help="folder of lines, pictures and report; default bench-results/full")
-    parser.add_argument("--jobs", type=int, default=1, help="cases measured at once")
+    jobs = min(2, os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=jobs, help="cases measured at once [2, or 1 on a single core]")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--limit", type=float, default=900.0, help="wall seconds after which a case is given up")
 

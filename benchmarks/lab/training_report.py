@@ -78,6 +78,7 @@ def _curves(axis: Axes, lines: list[Line], key: str) -> None:
             axis.errorbar(x, nats, errors, **style, markersize=4, linewidth=1.2, label=WORDS[method])
     axis.set_xscale("log", base=2 if key == "blocks" else 10)
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
     if lines[0]["known"] and min(min(line["nats"]) for line in lines) > 0:
         axis.set_yscale("log")
         _plain(axis)
