@@ -28,6 +28,7 @@ BAD = {
     ),
     "one text cell": ("a,b\n1,2\n1,2\n1,2x\n", {}, ["column 'b'", "'2x' in line 4"]),
     "date": ("a,day\n1,2026-01-01\n", {}, ["column 'day'", "'2026-01-01'"]),
+    "two text columns": ("a,b,c\n1,x,y\n2,x,y\n", {}, ["columns 'b', 'c' hold text", "--drop b --drop c"]),
     "truth values": ("a,b\n1,True\n0,False\n", {}, ["column 'b' holds text", "'True'", "write it as numbers"]),
     "underscore is no number": ("a,id\n1,12_3\n", {}, ["column 'id'", "'12_3'"]),
     "thousands": ('a,b\n1,"1,234.5"\n', {}, ["column 'b'", "without separators of thousands"]),

@@ -104,7 +104,8 @@ class Cells:
         if other := self._other_delimiter(cell):
             return f"line {line} is one cell, {cell[:40]!r}{other}."
         names = [self.names[i] for i in self.text]
-        where = f"{listed(names)} holds text where numbers are wanted, the first {cell[:40]!r} in line {line}"
+        holds = "holds" if len(names) == 1 else "hold"
+        where = f"{listed(names)} {holds} text where numbers are wanted, the first {cell[:40]!r} in line {line}"
         if re.fullmatch(r"[-+]?\d*,\d+", cell) and self.decimal == ".":
             return f"{where}; that looks like a decimal comma: --decimal ,"
         if re.fullmatch(r"[-+]?\d{1,3}([,.]\d{3})+([.,]\d*)?", cell):

@@ -47,7 +47,7 @@ def fit(args: argparse.Namespace) -> None:
     save(flow, args.out, notes=notes)
     kept = [record for record in history if record["kept"]]
     print(
-        f"fitted {len(table.values)} rows of {len(table.names)} columns in {seconds:.1f} s, {len(kept)} blocks; "
+        f"fitted {len(table.values)} rows of {len(table.names)} columns in {seconds:.1f} s, {len(kept)} {'block' if len(kept) == 1 else 'blocks'}; "
         f"held-out log-density {-kept[-1]['valid']:.3f} nats per row; saved as {args.out}"
     )
 
