@@ -46,8 +46,9 @@ def fit(args: argparse.Namespace) -> None:
     notes = {"format": FORMAT, "columns": list(table.names), "dropped": args.drop, "rows": len(table.values)}
     save(flow, args.out, notes=notes)
     kept = [record for record in history if record["kept"]]
+    blocks = "1 block" if len(kept) == 1 else f"{len(kept)} blocks"
     print(
-        f"fitted {len(table.values)} rows of {len(table.names)} columns in {seconds:.1f} s, {len(kept)} {'block' if len(kept) == 1 else 'blocks'}; "
+        f"fitted {len(table.values)} rows of {len(table.names)} columns in {seconds:.1f} s, {blocks}; "
         f"held-out log-density {-kept[-1]['valid']:.3f} nats per row; saved as {args.out}"
     )
 
