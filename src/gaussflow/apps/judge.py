@@ -118,7 +118,10 @@ class Judge:
 
     def _labels(self, images: Images) -> Tensor:
         if images.labels is None or images.classes != self.classes:
-            raise ValueError(f"Judge knows the classes {self.classes}; got images of {images.classes}.")
+            raise ValueError(
+                f"Judge knows the classes {', '.join(self.classes)}; got images of {', '.join(images.classes)}. "
+                "Give all sets the same classes, in the same order."
+            )
         return images.labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import torch
 
@@ -62,10 +63,9 @@ def draw(args: argparse.Namespace) -> None:
 
 def judge(args: argparse.Namespace) -> None:
     """`gaussflow judge`: a generated set beside the images learned from, both against held-out ones."""
-    generated, train, held_out = (
-        _labelled(path, args.size) for path in (args.generated, args.learned_from, args.held_out)
-    )
-    others = _labelled(args.judge_from, args.size) if args.judge_from else train
+    train = _labelled(args.learned_from, args.size)
+    generated, held_out = (_named(_labelled(path, args.size), train) for path in (args.generated, args.held_out))
+    others = _named(_labelled(args.judge_from, args.size), train) if args.judge_from else train
     epochs = None if args.epochs is None else positive("--epochs", args.epochs)
     judges = Judge(seed=args.seed, epochs=epochs).fit(others)
     print(judge_images(generated, train, held_out, judge=judges, seed=args.seed, epochs=epochs))
@@ -77,6 +77,12 @@ def _labelled(path: str, side: int) -> Images:
     if images.labels is None or len(images.classes) < 2:
         raise ValueError(f"{path} holds no images of at least two classes; give {KINDS}.")
     return images
+
+
+def _named(images: Images, like: Images) -> Images:
+    """The images with the names of classes of others where they only have numbers, as in a CSV file."""
+    numbers = tuple(map(str, range(len(like.classes))))
+    return replace(images, classes=like.classes) if images.classes == numbers else images
 
 
 def _checker(path: str, classes: list[str]) -> Judge:
