@@ -84,7 +84,7 @@ def _fade(axis: Axes, lines: list[Line]) -> None:
     axis.set_yticks([-0.05, 0, 0.05, 0.1, 0.2, 0.5], ["-0.05", "0", "0.05", "0.1", "0.2", "0.5"])
     axis.set(xlabel="coordinates for each row, D / N", ylabel=r"mean of $|w^\top x|$ above that of N(0, 1)")
     axis.set_title("The effect fades as N grows", fontsize=9)
-    axis.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.45))
+    axis.legend(fontsize=7, loc="lower right")
 
 
 def _lost(axis: Axes, lines: list[Line], name: str, title: str) -> None:
