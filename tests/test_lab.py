@@ -143,6 +143,7 @@ def test_a_picture_that_cannot_be_drawn_costs_the_others_nothing(run):
 def test_ctrl_c_keeps_what_was_measured(tmp_path):
     """A whole session, stopped once its first line is written, and started again."""
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job ignores it
         "import sys; sys.path[:0] = sys.argv[1:3]\n"
         "from benchmarks.lab import suite; import test_lab\n"
         "suite.EXPERIMENTS[:] = [test_lab.Experiment('slow', '?', test_lab.two_cases, test_lab.then_wait, "
@@ -152,12 +153,15 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
     )
     here = Path(__file__).parent
     words = [sys.executable, "-c", code, str(here.parent), str(here), str(tmp_path)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=here.parent)
-    end = time.monotonic() + 60
-    while not (tmp_path / "slow.jsonl").exists() and time.monotonic() < end:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=here.parent) as process:
+        try:
+            end = time.monotonic() + 60
+            while not (tmp_path / "slow.jsonl").exists() and time.monotonic() < end:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "goes on from there" in errors
     assert "Traceback" not in errors
