@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.lab.blocks_seen import RATIOS, Groups, complete, grouped
+from benchmarks.lab.blocks_seen import Groups, complete, grouped
+from benchmarks.lab.counts import RATIOS
 from benchmarks.lab.experiment import Line
 from benchmarks.lab.intervals import mean_of
 from benchmarks.lab.rules import NAMES

@@ -6,18 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.lab.blocks_seen import (
-    RATIOS,
-    Groups,
-    Key,
-    agreements,
-    grouped,
-    highest_above_bound,
-    rate_of,
-    reached,
-)  # fmt: skip
+from benchmarks.lab.blocks_seen import Groups, Key, agreements, grouped, highest_above_bound, rate_of, reached
+from benchmarks.lab.counts import RATIOS, count_cell
 from benchmarks.lab.experiment import Line
-from benchmarks.lab.intervals import LEVEL, mean_of, slope_of
+from benchmarks.lab.intervals import LEVEL, slope_of
 from benchmarks.lab.rules import NAMES, RULES
 from gaussflow import theory
 
@@ -42,7 +34,7 @@ def _counts_table(groups: Groups) -> str:
         rows.append(_row(f"{name} | | bound of theorem 2 |", [f"{theory.blocks_needed(d, ratio):.1f}" for d in dims]))
         for series in dict.fromkeys(key[:3] for key in groups):
             spectrum, method, count = series
-            cells = [_count_cell(groups.get(Key(*series, d)), ("sampled_" if count else "") + name) for d in dims]
+            cells = [count_cell(groups.get(Key(*series, d)), ("sampled_" if count else "") + name) for d in dims]
             rows.append(_row(f"{name} | {WORDS[spectrum]} | {NAMES[method]} | {f'{count:,}' if count else '∞'}", cells))
     rows.append(_row("exactly | | theorem 1, at least |", [str(theory.min_blocks(d)) for d in dims]))
     return (
@@ -53,16 +45,6 @@ def _counts_table(groups: Groups) -> str:
 
 def _row(head: str, cells: Sequence[str]) -> str:
     return f"| {head} | " + " | ".join(cells) + " |"
-
-
-def _count_cell(group: dict[str, list[Any]] | None, name: str) -> str:
-    if group is None:
-        return ""
-    there = [count for count in group[name] if count is not None]
-    if len(there) < len(group[name]):
-        return f"{len(there)} of {len(group[name])} runs"
-    counts = mean_of(there)
-    return f"{counts.value:.1f}" + (f" ± {counts.error:.1f}" if counts.error > 0 else "")
 
 
 def _slopes(groups: Groups) -> str:

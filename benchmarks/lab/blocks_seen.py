@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from benchmarks.lab.counts import RATIOS, Group, group_by
 from benchmarks.lab.experiment import Line
 from benchmarks.lab.intervals import Interval, mean_of, student
 from benchmarks.lab.rules import RULES
 from benchmarks.lab.spectra import Cost, haar_share, rows_cost
 from gaussflow import theory
-
-RATIOS = {"tenfold": 0.1, "thousandfold": 1e-3}
 
 
 class Key(NamedTuple):
@@ -24,20 +23,12 @@ class Key(NamedTuple):
     dim: int
 
 
-Groups = dict[Key, dict[str, list[Any]]]
+Groups = dict[Key, Group]
 
 
 def grouped(lines: Sequence[Line]) -> Groups:
-    """The runs of all seeds by what they have in common; the lists of each line one after the other, by seed."""
-    groups: Groups = {}
-    for line in sorted(lines, key=lambda each: (each["dim"], each["seeds"])):
-        group = groups.setdefault(Key(line["spectrum"], line["method"], line["rows"], line["dim"]), {})
-        for name, values in line.items():
-            if isinstance(values, list):
-                group.setdefault(name, []).extend(values)
-            elif name == "every":
-                group[name] = [values]
-    return groups
+    """The runs of all seeds by what they have in common."""
+    return group_by(lines, Key)
 
 
 def complete(groups: Groups, spectrum: str, method: str, rows: int, name: str) -> dict[int, list[int]]:

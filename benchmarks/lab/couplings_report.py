@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.lab.counts import RATIOS, Group, count_cell, group_by
 from benchmarks.lab.experiment import Line
 from benchmarks.lab.intervals import mean_of, slope_of, student
 from benchmarks.lab.spectra import coupling_share, rows_cost
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RATIOS = {"tenfold": 0.1, "thousandfold": 1e-3}
 WORDS = {"near_identity": "near-identity", "log_spaced": "log-spaced", "haar": "Haar turns", "permuted": "permutations"}
 KINDS = {"fitted": "fitted", "linear": "trained, linear conditioner", "mlp": "trained, one hidden layer"}
 ORDER = [("fitted", "haar"), ("fitted", "permuted"), ("linear", "haar"), ("mlp", "haar")]  # of colours and marks
@@ -33,18 +33,12 @@ class Key(NamedTuple):
     dim: int
 
 
-Groups = dict[Key, dict[str, list[Any]]]
+Groups = dict[Key, Group]
 
 
 def grouped(lines: Sequence[Line]) -> Groups:
     """The runs of all seeds by what they have in common."""
-    groups: Groups = {}
-    for line in sorted(lines, key=lambda each: (each["dim"], each["seeds"])):
-        group = groups.setdefault(Key._make(line[name] for name in Key._fields), {})
-        for name, values in line.items():
-            if isinstance(values, list):
-                group.setdefault(name, []).extend(values)
-    return groups
+    return group_by(lines, Key)
 
 
 def share_of(losses: Sequence[float]) -> float:
@@ -80,19 +74,9 @@ def _table(groups: Groups) -> str:
         haar = " | ".join(f"{theory.blocks_needed(d, ratio):.0f}" for d in dims)
         rows.append(f"| {name} | rotations alone, theorem 2 | {haar} |")
         for series in series_of(groups, name):
-            cells = [_cell(groups.get(Key._make((*series, d))), name) for d in dims]
+            cells = [count_cell(groups.get(Key._make((*series, d))), name) for d in dims]
             rows.append(f"| {name} | {title(series)} | " + " | ".join(cells) + " |")
     return "Coupling blocks, mean and standard error over the runs:\n\n" + "\n".join(rows)
-
-
-def _cell(group: dict[str, list[Any]] | None, name: str) -> str:
-    if group is None:
-        return ""
-    there = [count for count in group[name] if count is not None]
-    if len(there) < len(group[name]):
-        return f"{len(there)} of {len(group[name])} runs"
-    counts = mean_of(there)
-    return f"{counts.value:.1f}" + (f" ± {counts.error:.1f}" if counts.error > 0 else "")
 
 
 def counts_of(groups: Groups, series: tuple[Any, ...], name: str) -> dict[int, list[int]]:

@@ -15,6 +15,14 @@ def check_int(owner: str, name: str, value: object, low: int) -> int:
     return value
 
 
+def check_shape(owner: str, shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of samples as a tuple of integers of at least 0; raise TypeError or ValueError otherwise."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    for size in sizes:
+        check_int(owner, "shape", size, 0)
+    return sizes
+
+
 def check_tensor(owner: str, x: object, name: str = "x") -> Tensor:
     """Return ``x`` if it is a floating tensor; raise TypeError otherwise."""
     if not isinstance(x, Tensor):

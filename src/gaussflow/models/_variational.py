@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from gaussflow._check import check_dtype, check_int, check_last
+from gaussflow._check import check_dtype, check_int, check_last, check_shape
 from gaussflow.losses.kl import DiagonalGaussian, gaussian_kl
 from gaussflow.models._posterior import FlowedGaussian, Posterior, draw
 from gaussflow.models._precision import full_precision
@@ -198,9 +198,7 @@ class Variational(nn.Module, ABC):
         x
             Shape ``shape`` + (...) + (D,), where (...) is that of the contexts.
         """
-        owner, shape = f"{type(self).__name__}.sample", (shape,) if isinstance(shape, int) else tuple(shape)
-        for size in shape:
-            check_int(owner, "shape", size, 0)
+        shape = check_shape(f"{type(self).__name__}.sample", shape)
         context = self._context(context)
         batch = (*shape, *(() if context is None else context.shape[:-1]))
         with evaluating(self):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow._check import check_int, check_last
+from gaussflow._check import check_last, check_shape
 from gaussflow.models._precision import full_precision
 from gaussflow.models.base import Density
 from gaussflow.rows import CHUNK_ELEMENTS
@@ -115,9 +115,7 @@ class Flow(Density):
         x
             Shape ``shape`` + (...) + (D,), where (...) is that of ``context``.
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        for size in shape:
-            check_int("Flow.sample", "shape", size, 0)
+        shape = check_shape("Flow.sample", shape)
         if context is not None:
             check_last("Flow.sample", context, self.context_dim or context.shape[-1], "context")
         batch = () if context is None else tuple(context.shape[:-1])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow._check import check_finite, check_int, check_last
+from gaussflow._check import check_finite, check_int, check_last, check_shape
 from gaussflow.models.base import Density
 from gaussflow.rows import CHUNK_ELEMENTS
 
@@ -131,9 +131,7 @@ class KernelDensity(Density):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Independent samples, ``shape`` + (D,)."""
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        for size in shape:
-            check_int("KernelDensity.sample", "shape", size, 0)
+        shape = check_shape("KernelDensity.sample", shape)
         like = self.centres
         index = torch.randint(self.points, shape, generator=generator, device=like.device)
         noise = torch.randn(*shape, self.dim, dtype=like.dtype, device=like.device, generator=generator)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from gaussflow._check import check_int, check_last
+from gaussflow._check import check_last, check_shape
 from gaussflow.models.base import Density
 
 
@@ -73,9 +73,7 @@ class ClassMixture(Density):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Independent samples, ``shape`` + (...) + (D,), where (...) is that of the context (..., K)."""
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        for size in shape:
-            check_int("ClassMixture.sample", "shape", size, 0)
+        shape = check_shape("ClassMixture.sample", shape)
         weights = self._weights(context)
         weights = weights.expand(*shape, *weights.shape)
         rows = weights.reshape(-1, self.context_dim)
