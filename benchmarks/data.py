@@ -134,8 +134,8 @@ def _last_digit(column: str) -> float:
     return next((width for key, width in widths.items() if key in column), 0.0)
 
 
-MEANS = "HR NISysABP NIDiasABP Temp GCS Glucose BUN Creatinine Na K HCT WBC Platelets Urine".split()
-SKEWED = "Glucose BUN Creatinine WBC Platelets Urine".split()
+PLAIN = ["HR", "NISysABP", "NIDiasABP", "Temp", "GCS", "Na", "K", "HCT"]
+SKEWED = ["Glucose", "BUN", "Creatinine", "WBC", "Platelets", "Urine"]
 
 
 def _physionet(folder: Path | None) -> Table:
@@ -148,7 +148,9 @@ def _physionet(folder: Path | None) -> Table:
         about = dict(zip(held["desc_names"].tolist(), held["desc"].T.astype(float), strict=True))
     for name in SKEWED:
         means[name] = np.log(np.where(means[name] > 0, means[name], np.nan))
-    x = np.stack([*(means[name] for name in MEANS), *(about[name] for name in ("Age", "Gender", "ICUType"))], 1)
+    x = np.stack(
+        [*(means[name] for name in PLAIN + SKEWED), *(about[name] for name in ("Age", "Gender", "ICUType"))], 1
+    )
     return split("physionet2012_table_a", x[~np.isnan(x).any(1)])
 
 
@@ -176,6 +178,7 @@ def _drawn(name: str, law: Callable[[], Law], rows: int = 10_000) -> Callable[[P
     return lambda _: known(name, law(), rows)
 
 
+UCI = ["cal_housing", "wine_white", "wine_red", "cpu_act", "pendigits", "letter"]
 TABLES: dict[str, Callable[[Path | None], Table]] = {
     "gaussian_4": _drawn("gaussian_4", lambda: synthetic.gaussian(4)),
     "gaussian_16": _drawn("gaussian_16", lambda: synthetic.gaussian(16)),
@@ -188,10 +191,7 @@ TABLES: dict[str, Callable[[Path | None], Table]] = {
     "breast_cancer_398": _breast_cancer_398,
     "digits": _digits,
     "digits_uniform": _digits_uniform,
-    **{
-        name: _npz(name, f"tables/{name}.npz")
-        for name in ("cal_housing", "wine_white", "wine_red", "cpu_act", "pendigits", "letter")
-    },
+    **{name: _npz(name, f"tables/{name}.npz") for name in UCI},
     "power_dec2006_raw": _power,
     "miniboone_maf_first1523": _npz("miniboone_maf_first1523", "miniboone_maf_first1523.npz"),
     "physionet2012_table_a": _physionet,
