@@ -76,9 +76,12 @@ from gaussflow.transforms import (
     Standardize,
     Transform,
     Whiten,
+    confirmed,
     haar,
     ica,
     pca,
+    projection_pursuit,
+    sliced_wasserstein,
 )
 
 __all__ = [
@@ -137,6 +140,7 @@ __all__ = [
     "as_rows",
     "class_prior",
     "conditional_vae_28",
+    "confirmed",
     "conv_vae_64",
     "decompose_loss",
     "gaussian_js",
@@ -155,9 +159,11 @@ __all__ = [
     "one_hot",
     "pca",
     "pca_rotation",
+    "projection_pursuit",
     "rbig",
     "read_notes",
     "save",
+    "sliced_wasserstein",
     "ssim",
     "total_correlation",
     "train",

@@ -4,6 +4,7 @@ from gaussflow.ops.mixture import logistic_kernel, normal_kernel
 from gaussflow.transforms.affine import Standardize, Whiten
 from gaussflow.transforms.axes import haar, ica, pca
 from gaussflow.transforms.base import Chain, Inverse, Transform
+from gaussflow.transforms.confirmed import confirmed
 from gaussflow.transforms.coupling import AffineCoupling
 from gaussflow.transforms.hadamard import HadamardRotation
 from gaussflow.transforms.householder import HouseholderRotation
@@ -12,6 +13,7 @@ from gaussflow.transforms.marginal_table import MarginalTable
 from gaussflow.transforms.mixture_cdf import MixtureCDF
 from gaussflow.transforms.mixture_flow import MixtureFlow
 from gaussflow.transforms.permutation import Permutation
+from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
 
@@ -31,9 +33,12 @@ __all__ = [
     "Standardize",
     "Transform",
     "Whiten",
+    "confirmed",
     "haar",
     "ica",
     "logistic_kernel",
     "normal_kernel",
     "pca",
+    "projection_pursuit",
+    "sliced_wasserstein",
 ]
