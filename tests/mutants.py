@@ -107,7 +107,7 @@ MUTANTS = [
     Mutant("ops/quantile.py", "slope * (u - inside)", "0 * slope", "tests/test_quantile.py"),
     Mutant("ops/quantile.py", "- 0.375) / (n + 0.25)", "- 0.5) / n", "tests/test_quantile.py"),
     Mutant("transforms/_smooth.py", "(~held_out, held_out)", "(held_out | ~held_out, held_out)", "tests/test_smooth.py"),
-    Mutant("transforms/_smooth.py", "cls(spread_ties(x),", "cls(x,", "tests/test_smooth.py"),
+    Mutant("transforms/_estimates.py", "cls(spread_ties(x),", "cls(x,", "tests/test_smooth.py"),
     Mutant("transforms/_smooth.py", ".clamp(max=MOST_OF_A_ROW)", "", "tests/test_smooth.py"),
     Mutant("transforms/_smooth.py", "torch.where(richer >= 0, richer + 1, normal)", "torch.where(richer >= 0, richer, normal)", "tests/test_smooth.py"),
     # train

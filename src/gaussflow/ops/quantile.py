@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+CELLS = 6.0  # cells of averaged rows in one bandwidth
 NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
 
@@ -57,19 +58,18 @@ def spread_ties(x: Tensor) -> Tensor:
     return torch.where(end > start, x - left + share * (left + right), x)
 
 
-@lru_cache(maxsize=8)
-def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> Tensor:
-    r"""Weights of the local linear regression of sorted rows on their normal scores (Fan & Gijbels 1996).
+def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:
+    r"""Local linear regression of sorted rows on their normal scores (Fan & Gijbels 1996).
 
     At each point :math:`u` the line :math:`a + b (u_i - u)` is fitted to the rows with weights
     :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`. As :math:`h \to \infty` the result is linear in
-    :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost rows the
-    last line goes on.
+    :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost rows a
+    last line goes on. Rows whose scores lie within a sixth of :math:`h` are averaged first: a line stays that line.
 
     Parameters
     ----------
-    n
-        Number of sorted rows, at least 2.
+    x
+        Sorted rows (n, D), n at least 2.
     bandwidth
         :math:`h`, in units of the normal axis.
     at
@@ -77,16 +77,42 @@ def local_linear_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> Ten
 
     Returns
     -------
-    weights
-        (K, n) float64: ``weights @ x`` smooths sorted rows x (n, D).
+    value
+        (K, D) float64.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops.quantile import local_linear
+    >>> local_linear(torch.randn(100, 3).double().sort(0).values, 0.3, (-1.0, 0.0, 1.0)).shape
+    torch.Size([3, 3])
     """
+    cell, count, weights = (t.to(x.device) for t in _cells_and_weights(len(x), bandwidth, at))
+    if len(count) == len(x):
+        return weights @ x
+    middle = x[len(x) // 2]
+    means = torch.zeros(len(count), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, cell, x - middle)
+    return middle + weights @ (means / count[:, None])
+
+
+@lru_cache(maxsize=16)
+def _cells_and_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The cell of each row (n,), the rows of each cell (m,), and the weights (K, m) of the means of the cells."""
     scores, u = normal_scores(n), torch.tensor(at, dtype=torch.float64)[:, None]
+    _, cell, count = torch.unique_consecutive(
+        (scores * (CELLS / bandwidth)).floor(), return_inverse=True, return_counts=True
+    )
+    centre = torch.zeros(len(count), dtype=torch.float64).index_add_(0, cell, scores) / count
     inside = u.clamp(scores[0], scores[-1])
-    density = torch.exp(-inside.square() / 2) / (2 * torch.pi) ** 0.5
-    h = torch.clamp(NEIGHBOURS / (n * density), min=bandwidth, max=max(3.0, bandwidth))
-    away = scores - inside
-    w = torch.exp(-(away / h).square() / 2)
+    inward = torch.special.ndtri((torch.special.ndtr(-inside.abs()) + NEIGHBOURS / n).clamp(max=0.999))
+    h = torch.clamp(inside.abs() + inward, min=bandwidth, max=max(3.0, bandwidth))
+    value, slope = _line(centre - inside, h, count)
+    return cell, count, value + slope * (u - inside)
+
+
+def _line(away: Tensor, h: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (K, m) of the value and of the slope, at 0, of lines fitted to points at ``away`` (K, m)."""
+    w = torch.exp(-(away / h).square() / 2) * count
     s0, s1, s2 = (w.sum(1, keepdim=True), (w * away).sum(1, keepdim=True), (w * away.square()).sum(1, keepdim=True))
     spread = s0 * s2 - s1.square()
-    slope = w * (s0 * away - s1) / spread
-    return w * (s2 - s1 * away) / spread + slope * (u - inside)
+    return w * (s2 - s1 * away) / spread, w * (s0 * away - s1) / spread
