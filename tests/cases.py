@@ -19,15 +19,19 @@ from gaussflow import (
     MarginalTable,
     MixtureCDF,
     MixtureFlow,
+    MixtureTransport,
     Permutation,
     Rotation,
     SplineCoupling,
     Standardize,
     Transform,
     Whiten,
+    confirmed,
     haar,
     ica,
     pca,
+    projection_pursuit,
+    sliced_wasserstein,
 )
 from gaussflow.ops.mixture import logistic_kernel
 
@@ -60,10 +64,15 @@ CASES: dict[str, Callable[..., Transform]] = {
     "MixtureCDF": lambda dim=D: MixtureCDF(dim),
     "MixtureCDF of 3 logistic": lambda dim=D: MixtureCDF(dim, 3, kernel=logistic_kernel),
     "MixtureFlow": lambda dim=D: MixtureFlow(dim),
+    "MixtureTransport": lambda dim=D: MixtureTransport(dim, 8),
+    "MixtureTransport of one component": lambda dim=D: MixtureTransport(dim, 1),
+    "MixtureTransport with context": lambda dim=D: MixtureTransport(dim, 8, context_dim=C),
     "Permutation": lambda dim=D: Permutation([*range(2, dim), 1, 0]),
     "Rotation": lambda dim=D: Rotation(dim),
     "Rotation of haar axes": lambda dim=D: Rotation(dim, haar(dim)),
     "Rotation of pca axes": lambda dim=D: Rotation(dim, pca),
+    "Rotation of confirmed axes": lambda dim=D: Rotation(dim, confirmed(projection_pursuit)),
+    "Rotation of sliced axes": lambda dim=D: Rotation(dim, sliced_wasserstein),
     "Rotation of ica axes": lambda dim=D: Rotation(dim, ica),
     "SplineCoupling": lambda dim=D: SplineCoupling(dim, evens(dim)),
     "SplineCoupling of one coordinate": lambda dim=D: SplineCoupling(dim, [dim - 1], MLP),
@@ -74,7 +83,7 @@ CASES: dict[str, Callable[..., Transform]] = {
 
 
 # The cases that move every coordinate on its own.
-MARGINAL = ["Standardize", *(name for name in CASES if name.startswith(("Marginal", "Mixture")))]
+MARGINAL = ["Standardize", *(name for name in CASES if name.startswith(("Marginal", "MixtureCDF", "MixtureFlow")))]
 
 
 def make(name: str, dtype: torch.dtype = torch.float64, dim: int = D, seed: int = 0) -> Transform:

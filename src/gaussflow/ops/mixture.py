@@ -29,6 +29,7 @@ __all__ = [
     "mixture_knots",
     "mixture_to_normal",
     "normal_kernel",
+    "tails_to_normal",
 ]
 
 Kernel: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -162,6 +163,15 @@ def _to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
 
 
 def _tails_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    shape = (-1, *[1] * (x.dim() - 1), x.shape[-1])
+    log_weights, means, log_scales = (t.view(shape) for t in mixture[:3])
+    per_scale = (-log_scales).exp()
+    return tails_to_normal((x - means) * per_scale, per_scale, log_weights, mixture.kernel)
+
+
+def tails_to_normal(
+    u: Tensor, per_scale: Tensor, log_weights: Tensor, kernel: Kernel = normal_kernel
+) -> tuple[Tensor, Tensor]:
     r"""The map and its log-slope by way of the smaller tail.
 
     A component whose mean lies left of x adds :math:`1 - t` to the lower and t to the upper tail,
@@ -170,14 +180,35 @@ def _tails_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     not, the smaller tail is at least half a weight, and the difference of the sums of t does not hurt it. The log-slope
     is the difference of two log-hazards, that of the mixture and that of the normal law: their exponents, large and
     nearly equal, never meet.
+
+    Parameters
+    ----------
+    u
+        Standardised distances :math:`u_i = (x - \mu_i) / s_i` (K, ...), components on the leading axis.
+    per_scale
+        :math:`1 / s_i`, of a shape that broadcasts to that of u.
+    log_weights
+        Normalised over the components; of a shape that broadcasts to that of u.
+    kernel
+        The law of every component.
+
+    Returns
+    -------
+    z, log_slope
+        Values and :math:`\log dz/dx`, each (...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops.mixture import tails_to_normal
+    >>> log_weights = torch.randn(4, 5).log_softmax(0)
+    >>> z, log_slope = tails_to_normal(torch.randn(4, 5), torch.ones(4, 1), log_weights)
+    >>> z.shape, log_slope.shape
+    (torch.Size([5]), torch.Size([5]))
     """
-    shape = (-1, *[1] * (x.dim() - 1), x.shape[-1])
-    log_weights, means, log_scales = (t.view(shape) for t in mixture[:3])
-    per_scale = (-log_scales).exp()
-    u = (x - means) * per_scale
     sign = side(u)
     after = 0.5 + 0.5 * sign
-    exponent, ratio, factor = mixture.kernel(u * sign)
+    exponent, ratio, factor = kernel(u * sign)
     exponent = exponent + log_weights
     top = exponent.detach().amax(0)
     relative = (exponent - top).exp()
@@ -187,7 +218,7 @@ def _tails_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     passed, ahead = after.sum(0), (weights - after).sum(0)
     unit = top.exp()
     p, q = passed - unit * excess, ahead + unit * excess
-    one_sided = (passed * ahead == 0).to(x.dtype)
+    one_sided = (passed * ahead == 0).to(u.dtype)
     log_part = (one_sided * both + (1 - one_sided) * torch.minimum(p, q)).log()
     scale = one_sided * top
     v = normal_tail_quantile(log_part + scale)

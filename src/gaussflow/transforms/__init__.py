@@ -12,6 +12,7 @@ from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.marginal_table import MarginalTable
 from gaussflow.transforms.mixture_cdf import MixtureCDF
 from gaussflow.transforms.mixture_flow import MixtureFlow
+from gaussflow.transforms.mixture_transport import MixtureTransport
 from gaussflow.transforms.permutation import Permutation
 from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
 from gaussflow.transforms.rotation import Rotation
@@ -27,6 +28,7 @@ __all__ = [
     "MarginalTable",
     "MixtureCDF",
     "MixtureFlow",
+    "MixtureTransport",
     "Permutation",
     "Rotation",
     "SplineCoupling",

@@ -106,17 +106,6 @@ class Coupling(Transform):
         numbers: Tensor = said.to(kept.dtype).unflatten(-1, (self._numbers_each, m))
         return numbers.movedim(-2, 0)
 
-    def _spread(self, context: Tensor, batch: torch.Size) -> Tensor:
-        if context.shape[:-1] == batch:
-            return context
-        try:
-            return context.expand(*batch, self.context_dim)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{type(self).__name__} wants context of shape {(*batch, self.context_dim)}, one for each row of data; "
-                f"got {tuple(context.shape)}."
-            ) from error
-
 
 def _split(owner: str, dim: int, mask: IndexSet) -> tuple[list[int], list[int]]:
     """The kept and the moved coordinates, each in rising order, from a bool mask (D,) or from indices of the kept."""

@@ -11,6 +11,7 @@ from gaussflow.rows import Rows
 
 VARIANCE_FLOOR = 1e-10  # smallest eigenvalue of a correlation matrix that is told from zero: an axis 1e-5 long
 FEWEST_ROWS = 16  # fewer rows cannot be cut in four
+IDENTITY_PRICE = 3.0  # nats over all rows that any normal law must buy over the standard one: chance seldom gives them
 SHRINKAGE_PRICE = 1.0  # nats over all rows that a shrinkage must buy: less is the noise of choosing it
 
 
@@ -85,24 +86,44 @@ def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
     sums over its axes. The :math:`\nu` with the best total is used with all N rows; zero, if none buys a nat in total.
     With fewer than 16 rows :math:`\lambda = 1`.
     """
+    return moments_and_belief(rows, frame)[:2]
+
+
+def moments_and_belief(rows: Rows, frame: Frame) -> tuple[Moments, float, bool]:
+    """Those moments and that shrinkage, and whether held-out rows want them rather than the standard normal law.
+
+    They do where the best shrinkage buys 3 nats in total. With fewer than 16 rows, none of which are held out, they do.
+    """
     try:
         parts = _quarters(rows) if rows.n >= FEWEST_ROWS else []
     except ValueError:  # a quarter without rows
         parts = []
     if not parts:
-        return Moments.of(rows, frame), 1.0
+        return Moments.of(rows, frame), 1.0, True
     held = [Moments.of(part, frame) for part in parts]
     whole = Moments(sum(h.n for h in held), sum(h.s1 for h in held), sum(h.s2 for h in held))  # type: ignore[arg-type]
     grid = torch.cat([torch.zeros(1), torch.logspace(-6, 0, 61)]).to(whole.s1)
     scores = torch.stack([_score(whole.but(h), h, grid, whole.n) for h in held]).sum(0)
+    wanted = not bool(scores.max() - _standard_score(whole, held, frame) <= IDENTITY_PRICE)  # NaN of huge rows: wanted
     scores[0] += SHRINKAGE_PRICE
     good = scores >= scores.max() - 1e-9 * scores.max().abs()
-    return whole, float(grid[good].max())  # among equals the most cautious
+    return whole, float(grid[good].max()), wanted  # among equals the most cautious
 
 
 def _quarters(rows: Rows) -> list[Rows]:
     """Four disjoint parts of about equal size, the same for every engine."""
     return [quarter for half in rows.split(0.5, seed=0) for quarter in half.split(0.5, seed=1)]
+
+
+def _standard_score(whole: Moments, held: list[Moments], frame: Frame) -> Tensor:
+    """Log-likelihood () of all rows under N(0, I), with the constant that `_score` leaves out."""
+    squares = whole.n * whole.about(-frame.middle / frame.half).diagonal() * frame.half.square()
+    constant = torch.zeros_like(whole.n)
+    for h in held:
+        train = whole.but(h)
+        scale = correlation(train.about(train.mean))[0]
+        constant += h.n * (scale.masked_fill(scale == 0, 1) * frame.half).log().sum()
+    return constant - squares.sum() / 2
 
 
 def _score(train: Moments, held: Moments, grid: Tensor, n: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ BANDWIDTHS = ((64.0, 1.0), (1024.0, 0.3), (float("inf"), 0.1))  # of a backgroun
 COLUMNS = 32  # as many at a time
 
 
-def peaked(data: Sorted, width: Tensor, knots: int, price: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+def peaked(data: Sorted, width: Tensor, knots: int, even: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Knots, values and slopes, each (K, D), of the map of sorted rows with peaks of about the given width (D,)."""
-    peaks = separate(data.x, width, knots // KNOTS_PER_PEAK[0], price)
+    peaks = separate(data.x, width, knots // (KNOTS_PER_PEAK[0] - even), even)
     ground = _background(data, peaks)
     rows = len(data.x) + UNSEEN
     share = (peaks.background.sum(0) + UNSEEN) / rows
@@ -47,7 +47,9 @@ def _background(data: Sorted, peaks: Peaks) -> Quantiles:
     after = torch.searchsorted(mass.T.contiguous(), levels.T.contiguous()).T.clamp(1, n - 1)
     m0, m1, x0, x1 = (t.gather(0, i) for t in (mass, data.x) for i in (after - 1, after))
     part = ((levels - m0) / (m1 - m0)).clamp(0, 1)
-    rows = Sorted.of(x0 + part * (x1 - x0))
+    rows = x0 + part * (x1 - x0)
+    rows[0], rows[-1] = data.x[0], data.x[-1]  # the outermost rows, whatever they are in, hold the tails
+    rows = Sorted.of(rows)
     u = normal_knots(BACKGROUND_GRID).to(mass.device)
     value, slope = u.repeat(1, dim), torch.ones_like(u).repeat(1, dim)
     size, low = peaks.background.sum(0), -1.0

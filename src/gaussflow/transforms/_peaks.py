@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gaussflow.transforms._lattice import even_places, shrunk
+
 PAIR_ROWS = 1024  # rows whose neighbours are counted
 RUNGS = 28  # distances compared, a factor sqrt(2) apart
 PER_WIDTH = 3  # bins in one width of a peak
@@ -26,6 +28,8 @@ MOST_BINS = 8192  # rows beyond so many bins around the median are background
 STEPS = 24  # of expectation-maximisation
 BOX = 60  # bins to either side over which the background is even while peaks are sought
 REACH = 14  # bins to either side of a peak that it touches
+TRACE = 1e-6  # rows of background in every bin at least
+PRICE = 2.0  # nats of log-likelihood, one for each number of a peak (Akaike 1973)
 CLUMPED = 0.85  # doubling a distance must multiply the neighbours by less than 2 to this power; 2 where nothing clumps
 
 
@@ -37,7 +41,7 @@ class Peaks:
     weight: Tensor
     width: Tensor
     background: Tensor
-    density: Tensor  # of the peaks alone, in each bin: (D, G)
+    density: Tensor  # rows in each bin (D, G), by the law
     edge: Tensor  # left edge of the first bin (D,)
     bin: Tensor  # width of a bin (D,)
 
@@ -67,7 +71,7 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     return torch.where(least.isfinite(), r.T.gather(1, inner)[:, 0] / 1.1, 0.0)
 
 
-def separate(x: Tensor, width: Tensor, most: int, price: float) -> Peaks:
+def separate(x: Tensor, width: Tensor, most: int, even: bool = False) -> Peaks:
     """Tell at most ``most`` peaks of about the given width (D,) from the background of sorted rows x (n, D)."""
     n, dim = x.shape
     step, middle = width / PER_WIDTH, x[n // 2]
@@ -77,7 +81,8 @@ def separate(x: Tensor, width: Tensor, most: int, price: float) -> Peaks:
     count = torch.zeros(dim, 2 * half + 2, dtype=x.dtype, device=x.device)
     count.scatter_add_(1, cell.T, torch.ones_like(count[:, :1]).expand(-1, n))
     count[:, 0] = count[:, -1] = 0
-    place, weight = _modes(count, most)
+    place, weight = even_places(count, _box(count), most) if even else _modes(count, most)
+    used = weight > 0
     s2 = torch.full_like(width, float(PER_WIDTH**2))
     ground = _box(0.3 * count)
     for i in range(STEPS):
@@ -86,12 +91,13 @@ def separate(x: Tensor, width: Tensor, most: int, price: float) -> Peaks:
         peaks = torch.zeros_like(count).scatter_add_(1, bins.flatten(1), part.flatten(1))
         total = (peaks + ground).clamp(min=1e-300)
         held = part * (count / total).gather(1, bins.flatten(1)).view_as(part)
-        if i % 8 == 7:
-            held = held * (_bought(part, count, total, bins, weight, s2) > price)[..., None]
+        if i % 8 == 7 and not even:
+            held = held * (_bought(part, count, total, bins, weight, s2) > PRICE)[..., None]
         mass = held.sum(-1)
-        weight = (mass - 1).clamp(min=0)
+        weight = shrunk(mass, used) if even else (mass - 1).clamp(min=0)
         sure = mass.clamp(min=1e-9)
-        place = torch.where(weight > 0, (held * (bins + 0.5)).sum(-1) / sure, place)
+        if not even:
+            place = torch.where(weight > 0, (held * (bins + 0.5)).sum(-1) / sure, place)
         spread = (held * (bins + 0.5 - place[..., None]).square()).sum((1, 2)) / mass.sum(1).clamp(min=1e-9) - 1 / 12
         s2 = torch.where(mass.sum(1) > 2, spread.clamp((0.4 * PER_WIDTH) ** 2, (1.7 * PER_WIDTH) ** 2), s2)
         left = count * ground / total
@@ -101,10 +107,10 @@ def separate(x: Tensor, width: Tensor, most: int, price: float) -> Peaks:
     edge = middle - (half + 1) * step
     return Peaks(
         edge[:, None] + place * step[:, None],
-        mass * (weight > 0),
+        weight if even else mass * (weight > 0),
         s2.sqrt() * step,
         share.gather(1, cell.T).T,
-        peaks,
+        peaks + (ground - TRACE),
         edge,
         step,
     )
@@ -142,4 +148,4 @@ def _box(count: Tensor) -> Tensor:
     """Counts (D, G) averaged over a box around each bin, with a trace everywhere."""
     total = functional.pad(count.cumsum(1), (BOX + 1, BOX), value=0.0)
     total[:, -BOX:] = total[:, -BOX - 1 : -BOX]
-    return (total[:, 2 * BOX + 1 :] - total[:, : -2 * BOX - 1]) / (2 * BOX + 1) + 1e-6
+    return (total[:, 2 * BOX + 1 :] - total[:, : -2 * BOX - 1]) / (2 * BOX + 1) + TRACE

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from gaussflow.ops.orthogonal import eigenbasis
 from gaussflow.rows import Data
-from gaussflow.transforms._moments import VARIANCE_FLOOR, Frame, Moments, correlation, moments_and_shrinkage
+from gaussflow.transforms._moments import VARIANCE_FLOOR, Frame, Moments, correlation, moments_and_belief
 from gaussflow.transforms._orthogonal import Orthogonal
 from gaussflow.transforms.base import Transform
 
@@ -87,7 +87,8 @@ class Whiten(Orthogonal):
     on uncorrelated data buys nothing. Each of four quarters of the rows is scored under the other three, in closed
     form for all shrinkages at once. Means and standard deviations are not shrunk: they cost D/N nats in all, and any
     target for them would depend on the choice of origin and units. Where all correlation is shrunk away, Q is the
-    identity.
+    identity. And rows that are standard normal already are left alone: where the same quarters do not gain 3 nats in
+    total over N(0, I), the whole map is the identity.
 
     Floors: that of `Standardize` on the standard deviations; an eigenvalue of the correlation matrix is taken as at
     least 1e-10, so rank-deficient data give a finite map.
@@ -140,7 +141,9 @@ class Whiten(Orthogonal):
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
         rows = self._rows(rows, context)
         frame = Frame.of(rows)
-        moments, shrinkage = moments_and_shrinkage(rows, frame)
+        moments, shrinkage, wanted = moments_and_belief(rows, frame)
+        if not wanted:
+            return self._identity()
         scale, matrix = correlation(moments.about(moments.mean))
         matrix = (1 - shrinkage) * matrix
         values, axes = eigenbasis(matrix + torch.diag(1 - matrix.diagonal()))
@@ -148,6 +151,12 @@ class Whiten(Orthogonal):
         self.log_scale.copy_(_floored(scale, frame, self.loc.dtype).log())
         self.log_length.copy_(values.clamp(min=VARIANCE_FLOOR).log() / 2)
         self._rebase(torch.eye(self.dim) if shrinkage == 1 else axes)
+        return self
+
+    def _identity(self) -> Self:
+        for numbers in (self.loc, self.log_scale, self.log_length):
+            numbers.zero_()
+        self._rebase(torch.eye(self.dim))
         return self
 
     @override

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Self, overload
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -142,6 +143,18 @@ class Transform(nn.Module, ABC):
                     f"{owner} needs context of shape (..., {self.context_dim}); got none. Pass context=..."
                 )
             check_last(owner, context, self.context_dim, "context")
+
+    def _spread(self, context: Tensor, batch: torch.Size) -> Tensor:
+        """The context, one row for each row of data: (..., C) with the batch shape of these."""
+        if context.shape[:-1] == batch:
+            return context
+        try:
+            return context.expand(*batch, self.context_dim)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(self).__name__} wants context of shape {(*batch, self.context_dim)}, one for each row of data; "
+                f"got {tuple(context.shape)}."
+            ) from error
 
     def _numbers(self) -> Iterator[Tensor]:
         """The floating parameters and buffers held, none of which changes its dtype on its own."""

@@ -16,7 +16,7 @@ from gaussflow.transforms._legendre import DEGREES, legendre
 
 __all__ = ["confirmed"]
 
-FALSE_ALARMS = 0.05  # the share of fits to standard normal rows that keep any direction
+FALSE_ALARMS = 0.05  # the share of fits to standard normal rows that keep a direction, and of false among the kept
 FAR = 1e100  # beyond it, every row is as far
 
 
@@ -28,10 +28,13 @@ def confirmed(axes: Callable[[Rows], Tensor], *, fraction: float = 0.5, seed: in
 
     .. math:: T_k = n \sum_{j=1}^{6} \Bigl(\tfrac1n \sum_i h_j(w_k^\top x_i)\Bigr)^2
 
-    (Neyman 1937) then has a chi-square law with 6 degrees of freedom, whatever search found :math:`w_k`. A direction is
-    kept where T is beyond the quantile 1 - 0.05 / D: on standard normal rows, whatever N and D, at most one fit in
-    twenty keeps any direction. The rest of the basis is Haar in the complement of what is kept. So on noise the
-    rotation is random, and a direction that only the sample has (Draxler et al. 2023, figure 4) is not followed.
+    (Neyman 1937) then has a chi-square law with 6 degrees of freedom, whatever search found :math:`w_k`, and orthogonal
+    directions have independent ones. The directions with the least chances :math:`P(\chi^2_6 > T_k)` are kept, as many
+    as the rule of Benjamini & Hochberg (1995) gives: the most k whose chances are all below 0.05 k / D. So on standard
+    normal rows, whatever N and D, one fit in twenty keeps a direction; and where many directions are real, no more than
+    a twentieth of those kept is expected to be false. The rest of the basis is Haar in the complement of what is kept:
+    on noise the rotation is random, and a direction that only the sample has (Draxler et al. 2023, figure 4) is not
+    followed.
 
     Parameters
     ----------
@@ -74,7 +77,15 @@ def _confirmed(axes: Callable[[Rows], Tensor], fraction: float, seed: int, rows:
     except ValueError:  # a part without rows
         return completed(torch.empty(0, rows.dim, dtype=torch.float64, device=rows.device), generator)
     found = check_orthogonal("confirmed", axes(searched), rows.dim).double()
-    return completed(found[_chances(others, found) < FALSE_ALARMS / rows.dim], generator)
+    return completed(found[_kept(_chances(others, found))], generator)
+
+
+def _kept(chances: Tensor) -> Tensor:
+    """Which of D directions to keep by their chances (D,): the rule of Benjamini & Hochberg."""
+    least = chances.sort().values
+    allowed = FALSE_ALARMS / len(chances) * torch.arange(1, len(chances) + 1, device=chances.device)
+    most = least[least <= allowed].max() if bool((least <= allowed).any()) else -1.0
+    return chances <= most
 
 
 def _chances(rows: Rows, directions: Tensor) -> Tensor:

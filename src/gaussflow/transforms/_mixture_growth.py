@@ -1,0 +1,214 @@
+"""How many normal components the rows confirm, how far their covariances are shrunk, and a bag of such mixtures.
+
+Mixtures of 1, 2, 4, ... components are fitted, each several times, and each time without an eighth of the rows; these
+say how many components are worth having. The fits are not thrown away: their mean density is what is returned. It is a
+mixture, too, and better than any of them, as the accidents of one start and of one set of rows are averaged out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gaussflow.rows import Rows, as_rows
+from gaussflow.transforms._moments import Frame, moments_and_shrinkage
+from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
+
+FIT_ROWS = 2**16  # rows that one mixture is fitted on; with more rows each is fitted on others
+FEW_ROWS = 2**13  # with more rows there are half as many folds: less is left to chance
+FOLDS, STARTS = 4, 2  # the bag holds so many mixtures of a size, their product
+PARTS = 8  # each fold holds out one of so many parts of the rows
+STEPS, MORE_STEPS = 16, 4  # of expectation maximisation, from the start and after a change of the prior
+LEAST_ROWS = 8  # rows a component
+LEAST_GAIN = 5e-3  # nats a row that components have to buy, in two doublings
+COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
+FEWEST_ROWS = 16
+STACKING_STEPS = 100
+MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of a mixture
+STANDARD_ERRORS = 1.0  # by so many components have to beat the normal law, and this the standard one
+
+
+class Fold(NamedTuple):
+    """Rows that mixtures are fitted on, and rows held out from them (h, M), in units of the coordinates."""
+
+    fitted: Quadratic
+    held_out: Tensor
+    seed: int
+
+
+class Fit(NamedTuple):
+    """Mixtures of one size from several starts, and the log-density (h,) that their mean gives to rows held out."""
+
+    mixtures: list[NormalMixture]
+    score: Tensor
+
+
+class Growth:
+    """Mixtures of growing size on several folds.
+
+    ``prior`` is the number of rows that the prior of the covariances counts as; the first ``given`` coordinates are
+    context.
+    """
+
+    def __init__(self, folds: Sequence[Fold], given: int, shrinkage: float) -> None:
+        self.folds, self.given, self.shrinkage = folds, given, shrinkage
+        self.prior = float(folds[0].fitted.u.shape[1])
+        self.fits: dict[int, list[Fit]] = {}
+
+    def grow(self, most: int) -> int:
+        """Double the components until two doublings bought too little; the best number of them."""
+        scores, size = [self._mean(1)], 2
+        while size <= min(most, len(self.folds[0].fitted.u) // LEAST_ROWS):
+            scores.append(self._mean(size))
+            if max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN:
+                break
+            size *= 2
+        best = int(2 ** max(range(len(scores)), key=scores.__getitem__))
+        if best > 1:
+            self._tune(best)
+        return best
+
+    def bag(self, size: int) -> tuple[NormalMixture, Tensor]:
+        """The mean of all mixtures of this size and coarser ones, and its log-density (h,) of all rows held out.
+
+        Coarser mixtures have the weights that fit the rows held out best; of the normal laws, which are alike, one is
+        taken.
+        """
+        sizes = [1]
+        while size > 1:
+            sizes.append(size)
+            size //= COARSER
+        scores = torch.stack([self.score(size) for size in sizes])
+        log_weights = _stacked(scores)
+        parts = [_weighted(self.fits[1][0].mixtures[0], log_weights[0])]
+        for log_weight, size in zip(log_weights[1:], sizes[1:], strict=True):
+            each = [mixture for fit in self.fits[size] for mixture in fit.mixtures]
+            parts += [_weighted(mixture, log_weight - math.log(len(each))) for mixture in each]
+        mixture = NormalMixture(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        return mixture, (scores + log_weights[:, None]).logsumexp(0)
+
+    def score(self, size: int) -> Tensor:
+        """The log-density (h,) of all rows held out, each under the mixtures of this size that have not seen it."""
+        if size not in self.fits:
+            self.fits[size] = [self._fit(size, fold) for fold in self.folds]
+        return torch.cat([fit.score for fit in self.fits[size]])
+
+    def _mean(self, size: int) -> float:
+        return float(self.score(size).mean())
+
+    def _fit(self, size: int, fold: Fold) -> Fit:
+        mixtures = []
+        for start in range(STARTS if size > 1 else 1):
+            generator = torch.Generator().manual_seed((fold.seed * STARTS + start) * 1_000_003 + size)
+            sums = cells(fold.fitted, size, generator)
+            mixtures.append(NormalMixture.of_sums(sums, self.prior, self.shrinkage))
+        return self._climbed(mixtures, fold, STEPS if size > 1 else 0)
+
+    def _climbed(self, mixtures: list[NormalMixture], fold: Fold, steps: int) -> Fit:
+        """The mixtures after some more steps of expectation maximisation."""
+        for _ in range(steps):
+            sums = [mixture.sums(fold.fitted) for mixture in mixtures]
+            mixtures = [NormalMixture.of_sums(each, self.prior, self.shrinkage) for each in sums]
+        scores = torch.stack([mixture.log_density(fold.held_out, self.given) for mixture in mixtures])
+        return Fit(mixtures, scores.logsumexp(0) - math.log(len(mixtures)))
+
+    def _tune(self, size: int) -> None:
+        """Halve the prior as long as the rows held out ask for it, or double it."""
+        for factor in (0.5, 2.0):
+            improved = False
+            while True:
+                before, fits, score = self.prior, self.fits[size], self._mean(size)
+                self.prior *= factor
+                pairs = zip(fits, self.folds, strict=True)
+                self.fits[size] = [self._climbed(fit.mixtures, fold, MORE_STEPS) for fit, fold in pairs]
+                if self._mean(size) <= score:
+                    self.prior, self.fits[size] = before, fits
+                    break
+                improved = True
+            if improved:
+                return
+
+
+def grown_mixture(rows: Rows, most: int, seed: int = 0) -> tuple[Tensor, Tensor, NormalMixture]:
+    """Fit a mixture to rows and their context, with as many components as rows held out confirm.
+
+    Parameters
+    ----------
+    rows
+        N rows of D coordinates, with C of context; the mixture is that of context and coordinates together, in this
+        order, and is judged by the density of the coordinates given the context.
+    most
+        The largest number of components in all.
+    seed
+        Decides the folds and the starts.
+
+    Returns
+    -------
+    loc, scale
+        Units (C + D,), float64.
+    mixture
+        In these units. Where nothing is confirmed: one standard normal component, in units of one.
+    """
+    samples = _samples(rows, seed)
+    loc, scale, shrinkage = _units(samples[0])
+    standard = torch.zeros_like(loc), torch.ones_like(loc), NormalMixture.standard(loc)
+    if len(samples[0]) < FEWEST_ROWS:
+        return standard
+    folds = [_fold((u - loc) / scale, i) for i, u in enumerate(samples)]
+    given, growth = rows.context_dim, Growth(folds, rows.context_dim, shrinkage)
+    size = growth.grow(max(1, 3 * most // (4 * STARTS * len(folds))))
+    mixture, score = growth.bag(size)
+    if size > 1 and not _surely(score - growth.score(1)):
+        mixture, score = growth.bag(1)
+    held_out = torch.cat([fold.held_out for fold in folds])[:, given:] * scale[given:] + loc[given:]
+    plain = scale[given:].log().sum() - 0.5 * (held_out.square() + math.log(2 * math.pi)).sum(1)
+    return (loc, scale, mixture) if _surely(score - plain) else standard
+
+
+def _samples(rows: Rows, seed: int) -> list[Tensor]:
+    """For every fold the rows (n, C + D) that it is made of, in an order of the seed."""
+    folds, samples = FOLDS if rows.n <= FEW_ROWS else FOLDS // 2, []
+    for fold in range(folds if rows.n > FIT_ROWS else 1):
+        x, c = rows.sample(FIT_ROWS, seed * folds + fold)
+        u = (x if c is None else torch.cat([c, x], 1)).double()
+        samples.append(u[torch.randperm(len(u), generator=torch.Generator().manual_seed(seed)).to(u.device)])
+    return samples if rows.n > FIT_ROWS else samples * folds
+
+
+def _fold(u: Tensor, index: int) -> Fold:
+    held_out = torch.arange(len(u), device=u.device) % PARTS == index
+    return Fold(Quadratic(u[~held_out]), u[held_out], index)
+
+
+def _units(u: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Means and standard deviations (M,), 1 for a constant, and the shrinkage of the correlations."""
+    rows = as_rows(u)
+    frame = Frame.of(rows)
+    moments, shrinkage = moments_and_shrinkage(rows, frame)
+    scale = moments.about(moments.mean).diagonal().clamp(min=0).sqrt()
+    scale = torch.where(frame.constant | (scale <= 1e-12), 1.0, scale * frame.half)
+    return moments.mean * frame.half + frame.middle, scale, shrinkage
+
+
+def _surely(gain: Tensor) -> bool:
+    """Whether gains (h,) have a mean that is positive beyond its error; no row counts for more than so many nats."""
+    gain = gain.clamp(max=MOST_OF_A_ROW)
+    error = float(gain.std()) / math.sqrt(len(gain))
+    return float(gain.mean()) > STANDARD_ERRORS * error
+
+
+def _weighted(mixture: NormalMixture, log_weight: Tensor) -> NormalMixture:
+    return mixture._replace(log_weights=mixture.log_weights + log_weight)
+
+
+def _stacked(scores: Tensor) -> Tensor:
+    """The log-weights (S,) of the mean density that fits best, from log-densities (S, h), none of them zero."""
+    log_weights = scores.new_zeros(len(scores)) - math.log(len(scores))
+    for _ in range(STACKING_STEPS):
+        share = (scores + log_weights[:, None]).softmax(0).sum(1)
+        log_weights = ((share + 1) / (share + 1).sum()).log()
+    return log_weights

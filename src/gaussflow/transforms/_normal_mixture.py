@@ -1,0 +1,174 @@
+r"""A mixture of normal laws in several coordinates, and the steps of expectation maximisation for it.
+
+The log-density of a component is linear in the features :math:`\phi(u) = (1, u_i, u_i u_j)_{i \ge j}` of a row, and the
+sums that the M-step needs are responsibilities times features. So a step is two matrix products, rows by features by
+components: half the operations of triangular solves, and no temporary larger than rows by features. With more than
+`WIDE` coordinates, where components are few, one matrix product for each component costs less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, Self, TypeAlias
+
+import torch
+from torch import Tensor
+
+LLOYD_STEPS = 5
+LLOYD_ROWS = 16  # rows a component on which a start is found
+CHUNK = 2**20  # elements of a temporary
+FLOOR = 1e-9  # least variance of a component in units of the coordinate
+WIDE = 96
+KEPT = 2**23  # elements of features that are kept
+
+
+class Sums(NamedTuple):
+    """Sums of responsibilities (K,), and of these times rows (K, M) and times their products (K, M, M)."""
+
+    n: Tensor
+    first: Tensor
+    second: Tensor
+
+
+class NormalMixture(NamedTuple):
+    r"""K normal components in M coordinates.
+
+    ``log_weights`` (K,), ``means`` (K, M), and ``factors`` (K, M, M): lower triangular A with
+    :math:`A \Sigma A^\top = I`, so that :math:`A (u - m)` is standard normal.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    @classmethod
+    def standard(cls, like: Tensor) -> Self:
+        """One standard normal component in as many coordinates as ``like`` (M,) has."""
+        return cls(torch.zeros_like(like[:1]), torch.zeros_like(like)[None], torch.ones_like(like).diag()[None])
+
+    @classmethod
+    def of_sums(cls, sums: Sums, prior: float, shrinkage: float) -> Self:
+        r"""The M-step.
+
+        With W the covariance within the components, pooled over all and shrunk to its diagonal, a component that has n
+        rows gets :math:`(n S + \nu W) / (n + \nu)`: as if it had seen :math:`\nu` = ``prior`` more rows that vary as
+        the rows of all components do about their means. A single component gets W itself.
+        """
+        n, components = sums.n[:, None, None], len(sums.n)
+        means = sums.first / sums.n.clamp(min=1e-9)[:, None]
+        scatter = sums.second - n * means[:, :, None] * means[:, None]
+        within = scatter.sum(0) / sums.n.sum()
+        within = (1 - shrinkage) * within + shrinkage * within.diagonal().diag()
+        covariances = within[None] if components == 1 else (scatter + prior * within) / (n + prior)
+        log_weights = (sums.n + 1).log() - (sums.n.sum() + components).log()
+        return cls(log_weights, means, inverse_factors(covariances))
+
+    def log_density(self, u: Tensor, given: int = 0) -> Tensor:
+        """Log-density (n,) of rows u (n, M): of the coordinates after the first ``given``, conditionally on these."""
+        total = torch.cat([logits.logsumexp(1) for _, logits in self._scored(Quadratic(u))])
+        if not given:
+            return total
+        first = NormalMixture(self.log_weights, self.means[:, :given], self.factors[:, :given, :given])
+        return total - first.log_density(u[:, :given])
+
+    def sums(self, rows: Quadratic) -> Sums:
+        """The E-step."""
+        total = Sums(*(torch.zeros_like(t) for t in self))
+        for (u, phi), logits in self._scored(rows):
+            r = logits.softmax(1).T
+            if phi is not None:
+                part = unpacked(r @ phi, u.shape[1])
+            else:
+                part = Sums(r.sum(1), r @ u, torch.stack([(u * each[:, None]).T @ u for each in r]))
+            total = Sums(*(t + p for t, p in zip(total, part, strict=True)))
+        return total
+
+    def _scored(self, rows: Quadratic) -> Iterator[tuple[Piece, Tensor]]:
+        """Pieces of the rows with the log-weights plus log-densities (n, K) of the components."""
+        coefficients = None if rows.wide else self._coefficients()
+        for u, phi in rows.pieces(len(self.means)):
+            yield (u, phi), self._one_by_one(u) if phi is None or coefficients is None else phi @ coefficients.T
+
+    def _one_by_one(self, u: Tensor) -> Tensor:
+        pairs = zip(self.means, self.factors, strict=True)
+        squares = [((u - mean) @ factor.T).square().sum(1) for mean, factor in pairs]
+        constant = self.log_weights + self._log_dets() - u.shape[1] / 2 * math.log(2 * math.pi)
+        return constant - torch.stack(squares, 1) / 2
+
+    def _coefficients(self) -> Tensor:
+        """What the features are multiplied with to give log-weights plus log-densities: (K, F)."""
+        precision = self.factors.mT @ self.factors
+        slope = (precision @ self.means[:, :, None])[:, :, 0]
+        dim = self.means.shape[1]
+        constant = self.log_weights + self._log_dets() - (slope * self.means).sum(1) / 2
+        i, j = torch.tril_indices(dim, dim, device=self.means.device)
+        quadratic = -precision[:, i, j] * torch.where(i == j, 0.5, 1.0).to(precision)
+        return torch.cat([constant[:, None] - dim / 2 * math.log(2 * math.pi), slope, quadratic], 1)
+
+    def _log_dets(self) -> Tensor:
+        return self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
+
+
+Piece: TypeAlias = tuple[Tensor, Tensor | None]
+
+
+class Quadratic:
+    """Rows (n, M) with their features (n, F): these are kept where they are few, and made piece by piece where not."""
+
+    def __init__(self, u: Tensor) -> None:
+        self.u, self.wide = u, u.shape[1] > WIDE
+        self.width = 1 + u.shape[1] * (u.shape[1] + 3) // 2
+        self.kept = features(u) if not self.wide and len(u) * self.width <= KEPT else None
+
+    def pieces(self, components: int) -> Iterator[Piece]:
+        """Pieces of the rows with their features, None where there are too many of these."""
+        step = max(1, CHUNK // max(components, self.u.shape[1] if self.wide else self.width))
+        for i in range(0, len(self.u), step):
+            u = self.u[i : i + step]
+            if self.kept is not None:
+                yield u, self.kept[i : i + step]
+            else:
+                yield u, None if self.wide else features(u)
+
+
+def features(u: Tensor) -> Tensor:
+    """One, the coordinates, and their products, (n, F), of rows u (n, M)."""
+    i, j = torch.tril_indices(u.shape[1], u.shape[1], device=u.device)
+    return torch.cat([torch.ones_like(u[:, :1]), u, u[:, i] * u[:, j]], 1)
+
+
+def inverse_factors(covariances: Tensor) -> Tensor:
+    """The lower triangular A (K, M, M) with A S Aᵀ = I; the least variance is about `FLOOR`."""
+    eye = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
+    lower = torch.linalg.cholesky(covariances + FLOOR * eye)
+    factors: Tensor = torch.linalg.solve_triangular(lower, eye.expand_as(lower), upper=False)
+    return factors
+
+
+def cells(rows: Quadratic, components: int, generator: torch.Generator) -> Sums:
+    """Sums over the cells of a few steps of k-means from random rows, each row in one cell: a start."""
+    u, pick = rows.u, torch.randperm(len(rows.u), generator=generator).to(rows.u.device)
+    centres, some = u[pick[:components]], u[pick[: LLOYD_ROWS * components]]
+    for _ in range(LLOYD_STEPS):
+        cell = _nearest(some, centres)
+        count = torch.bincount(cell, minlength=components).to(u)[:, None]
+        total = torch.zeros_like(centres).index_add_(0, cell, some)
+        centres = torch.where(count > 0, total / count.clamp(min=1), centres)
+    sums = u.new_zeros(components, rows.width)
+    for part, phi in rows.pieces(components):
+        sums.index_add_(0, _nearest(part, centres), features(part) if phi is None else phi)
+    return unpacked(sums, u.shape[1])
+
+
+def _nearest(u: Tensor, centres: Tensor) -> Tensor:
+    return (centres.square().sum(1) - 2 * u @ centres.T).argmin(1)
+
+
+def unpacked(sums: Tensor, dim: int) -> Sums:
+    """The sums of features (K, F), the products as symmetric matrices."""
+    i, j = torch.tril_indices(dim, dim, device=sums.device)
+    second = sums.new_empty(len(sums), dim, dim)
+    second[:, i, j] = sums[:, dim + 1 :]
+    second[:, j, i] = sums[:, dim + 1 :]
+    return Sums(sums[:, 0], sums[:, 1 : dim + 1], second)
