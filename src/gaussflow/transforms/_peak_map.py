@@ -16,6 +16,7 @@ BACKGROUND_GRID = 161
 UNSEEN = 2.0  # rows of the whole column that the background counts besides its own, for values not seen before
 BACKGROUND_ROWS = 512
 BANDWIDTHS = ((64.0, 1.0), (1024.0, 0.3), (float("inf"), 0.1))  # of a background of up to so many rows
+STEEPEST = 1e4  # most of a slope in units of the secants beside it: more would leave a wide bin without density
 COLUMNS = 32  # as many at a time
 
 
@@ -23,11 +24,13 @@ def peaked(data: Sorted, width: Tensor, knots: int, even: bool = False) -> tuple
     """Knots, values and slopes, each (K, D), of the map of sorted rows with peaks of about the given width (D,)."""
     peaks = separate(data.x, width, knots // (KNOTS_PER_PEAK[0] - even), even)
     ground = _background(data, peaks)
-    rows = len(data.x) + UNSEEN
-    share = (peaks.background.sum(0) + UNSEEN) / rows
+    mass = peaks.weight.sum(1, keepdim=True)
+    share = (peaks.background.sum(0) + UNSEEN) / (len(data.x) + UNSEEN)
+    share = torch.where(mass[:, 0] > 0, share, 1.0)
+    weight = peaks.weight * ((1 - share)[:, None] / mass.clamp(min=1e-300))
     x = _places(peaks, ground, share, knots)
     parts = [
-        _through(x[:, i], peaks.place[i], peaks.weight[i] / rows, peaks.width[i], ground_of, share[i], data.median[i])
+        _through(x[:, i], peaks.place[i], weight[i], peaks.width[i], ground_of, share[i], data.median[i])
         for i, ground_of in _split(ground, x.shape[1])
     ]
     zs, slopes = (torch.cat(t, 1) for t in zip(*parts, strict=True))
@@ -59,6 +62,10 @@ def _background(data: Sorted, peaks: Peaks) -> Quantiles:
         if bool(mine.any()):
             q = smoothed_asinh(rows.columns(mine), u, bandwidth, 1.0)
             value[:, mine], slope[:, mine] = q.value, q.slope
+    for end, before, sign in ((-1, -2, 1.0), (0, 1, -1.0)):  # few rows tell little of the tails
+        far = data.median + sign * u[-1] * data.deviation
+        value[end] = torch.maximum(sign * value[end], sign * far) * sign
+        slope[end] = torch.maximum(slope[end], (value[end] - value[before]) / (u[end] - u[before]))
     return Quantiles(value, slope)
 
 
@@ -67,7 +74,7 @@ def _places(peaks: Peaks, ground: Quantiles, share: Tensor, knots: int) -> Tenso
     number = (peaks.weight > 0).sum(1) * KNOTS_PER_PEAK[1]
     number = number.clamp(max=knots - max(8, int(BACKGROUND_KNOTS * knots)))[:, None]  # (D, 1)
     i = torch.arange(knots, device=number.device)
-    want = peaks.density.clamp(min=1e-300).pow(0.25).cumsum(1)
+    want = peaks.density.clamp(min=1e-300).pow(0.2).cumsum(1)
     want = torch.nn.functional.pad(want, (1, 0))
     level = (i + 0.5) / number.clamp(min=1) * want[:, -1:]
     after = torch.searchsorted(want, level.clamp(max=want[:, -1:])).clamp(1, want.shape[1] - 1)
@@ -98,4 +105,7 @@ def _through(
     z = side * torch.special.ndtri(tail.clamp(1e-300, 1 - 1e-15))
     slope = (density.clamp(min=1e-300).log() - normal_log_prob(z)).exp()
     least = 1e-9 * torch.arange(len(z), device=z.device)[:, None]
-    return (z - least).cummax(0).values + least, slope
+    z = (z - least).cummax(0).values + least
+    secant = z.diff(dim=0) / x.diff(dim=0)
+    beside = torch.minimum(torch.cat([secant[:1], secant]), torch.cat([secant, secant[-1:]]))
+    return z, torch.minimum(slope, STEEPEST * beside)

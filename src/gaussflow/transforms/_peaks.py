@@ -25,25 +25,32 @@ PAIR_ROWS = 1024  # rows whose neighbours are counted
 RUNGS = 28  # distances compared, a factor sqrt(2) apart
 PER_WIDTH = 3  # bins in one width of a peak
 MOST_BINS = 8192  # rows beyond so many bins around the median are background
-STEPS = 24  # of expectation-maximisation
+STEPS = 16  # of expectation-maximisation
 BOX = 60  # bins to either side over which the background is even while peaks are sought
 REACH = 14  # bins to either side of a peak that it touches
 TRACE = 1e-6  # rows of background in every bin at least
+GAP = 1e-5  # most that a gap counts beside the highest peak when knots are placed
+PRUNED = 8  # after so many steps, peaks that do not pay end
+WIDTHS = (0.4, 1.7)  # the width is between so many of the first guess
 PRICE = 2.0  # nats of log-likelihood, one for each number of a peak (Akaike 1973)
 CLUMPED = 0.85  # doubling a distance must multiply the neighbours by less than 2 to this power; 2 where nothing clumps
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks v (D, K) of weights w (D, K) and common width s (D,); ``background`` (n, D) is each row's share in none."""
+    """Peaks v (D, K) of weights w (D, K), in rows, and common width s (D,).
+
+    ``background`` (n, D) is each row's share in no peak. ``density`` (D, G) has the rows in each bin by the law, gaps
+    counted for little; ``edge`` (D,) is the left edge of the first bin and ``bin`` (D,) the width of one.
+    """
 
     place: Tensor
     weight: Tensor
     width: Tensor
     background: Tensor
-    density: Tensor  # rows in each bin (D, G), by the law
-    edge: Tensor  # left edge of the first bin (D,)
-    bin: Tensor  # width of a bin (D,)
+    density: Tensor
+    edge: Tensor
+    bin: Tensor
 
 
 def clump_width(x: Tensor, scale: Tensor) -> Tensor:
@@ -51,7 +58,7 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
 
     The number of pairs no farther apart than r grows like r where the density is smooth; between the width of the
     peaks and their distance it stands still (Grassberger & Procaccia 1983). Normal peaks of width s hold 0.9 of their
-    pairs within 2.3 s.
+    pairs within 2.3 s, and half of them within s.
     """
     n = len(x)
     columns = x.T.contiguous()
@@ -72,48 +79,53 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
 
 
 def separate(x: Tensor, width: Tensor, most: int, even: bool = False) -> Peaks:
-    """Tell at most ``most`` peaks of about the given width (D,) from the background of sorted rows x (n, D)."""
-    n, dim = x.shape
-    step, middle = width / PER_WIDTH, x[n // 2]
-    reach = float(((x[-1] - middle).maximum(middle - x[0]) / step).max())
-    half = int(min(MOST_BINS // 2, reach + 2 * REACH))
-    cell = ((x - middle) / step).floor().clamp(-half - 1, half).long() + half + 1  # the first and the last are outside
-    count = torch.zeros(dim, 2 * half + 2, dtype=x.dtype, device=x.device)
-    count.scatter_add_(1, cell.T, torch.ones_like(count[:, :1]).expand(-1, n))
-    count[:, 0] = count[:, -1] = 0
+    """Tell at most ``most`` peaks of about the given width (D,) from the background of sorted rows x (n, D).
+
+    ``even`` seeks evenly spaced peaks, which stay where they are and draw their weights to those of their neighbours.
+    """
+    middle, step = x[len(x) // 2], width / PER_WIDTH
+    cell, count = _counted((x - middle) / step)
+    edge = middle - (count.shape[1] // 2) * step
     place, weight = even_places(count, _box(count), most) if even else _modes(count, most)
-    used = weight > 0
-    s2 = torch.full_like(width, float(PER_WIDTH**2))
-    ground = _box(0.3 * count)
+    used, s2, ground = weight > 0, torch.full_like(width, float(PER_WIDTH**2)), _box(0.3 * count)
     for i in range(STEPS):
+        if i % PRUNED == 0 and not even:  # what has ended is left out
+            weight, order = weight.sort(1, descending=True)
+            most = max(1, int((weight > 0).sum(1).max()))
+            weight, place = weight[:, :most], place.gather(1, order)[:, :most]
         bins, bell = _bells(place, s2, count.shape[1])
         part = weight[..., None] * bell
         peaks = torch.zeros_like(count).scatter_add_(1, bins.flatten(1), part.flatten(1))
-        total = (peaks + ground).clamp(min=1e-300)
+        total = peaks + ground
         held = part * (count / total).gather(1, bins.flatten(1)).view_as(part)
-        if i % 8 == 7 and not even:
+        if i % PRUNED == PRUNED - 1 and not even:
             held = held * (_bought(part, count, total, bins, weight, s2) > PRICE)[..., None]
         mass = held.sum(-1)
-        weight = shrunk(mass, used) if even else (mass - 1).clamp(min=0)
-        sure = mass.clamp(min=1e-9)
-        if not even:
-            place = torch.where(weight > 0, (held * (bins + 0.5)).sum(-1) / sure, place)
         spread = (held * (bins + 0.5 - place[..., None]).square()).sum((1, 2)) / mass.sum(1).clamp(min=1e-9) - 1 / 12
-        s2 = torch.where(mass.sum(1) > 2, spread.clamp((0.4 * PER_WIDTH) ** 2, (1.7 * PER_WIDTH) ** 2), s2)
-        left = count * ground / total
-        ground = _box(left)
-    share = ground / (peaks + ground).clamp(min=1e-300)
+        s2 = torch.where(mass.sum(1) > 2, spread.clamp(*((w * PER_WIDTH) ** 2 for w in WIDTHS)), s2)
+        weight = shrunk(mass, used) if even else (mass - 1).clamp(min=0)
+        if not even:
+            place = torch.where(weight > 0, (held * (bins + 0.5)).sum(-1) / mass.clamp(min=1e-9), place)
+        ground = _box(count * ground / total)
+    share = ground / (peaks + ground)
     share[:, 0] = share[:, -1] = 1.0
-    edge = middle - (half + 1) * step
-    return Peaks(
-        edge[:, None] + place * step[:, None],
-        weight if even else mass * (weight > 0),
-        s2.sqrt() * step,
-        share.gather(1, cell.T).T,
-        peaks + (ground - TRACE),
-        edge,
-        step,
-    )
+    weight = weight if even else mass * (weight > 0)
+    shown = peaks + torch.minimum(ground - TRACE, GAP * peaks.amax(1, keepdim=True))
+    place = edge[:, None] + place * step[:, None]
+    return Peaks(place, weight, s2.sqrt() * step, share.gather(1, cell.T).T, shown, edge, step)
+
+
+def _counted(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin of each row x (n, D), in bins from the median, and the rows in each bin (D, G).
+
+    The first and the last bin stand for all that lies beyond and count as empty.
+    """
+    half = int(min(MOST_BINS // 2, float(x.abs().max()) + 2 * REACH))
+    cell = x.floor().clamp(-half - 1, half).long() + half + 1
+    count = torch.zeros(x.shape[1], 2 * half + 2, dtype=x.dtype, device=x.device)
+    count.scatter_add_(1, cell.T, torch.ones_like(count[:, :1]).expand(-1, len(x)))
+    count[:, 0] = count[:, -1] = 0
+    return cell, count
 
 
 def _bought(part: Tensor, count: Tensor, total: Tensor, bins: Tensor, weight: Tensor, s2: Tensor) -> Tensor:

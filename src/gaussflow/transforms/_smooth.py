@@ -6,7 +6,8 @@ its inverse. Which estimate is believed is decided for each coordinate on its ow
 - the identity: the coordinate is standard normal already and is left alone;
 - the normal law, :math:`Q(u) = \mu + \sigma u`;
 - the sorted rows smoothed over their normal scores (`gaussflow.ops.quantile`) with one of several bandwidths;
-- the same after :math:`\operatorname{asinh}((x - m) / s)`, which heavy tails and narrow peaks need.
+- the same after :math:`\operatorname{asinh}((x - m) / s)`, which heavy tails need;
+- narrow peaks over a smooth background (`_peaks`), anywhere or evenly spaced, where pairs of rows tell of peaks.
 
 A richer estimate has to beat a simpler one by a standard error of the difference, and all coordinates together by more
 than chance would give, which keeps noise out.
@@ -31,6 +32,7 @@ SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
 MOST_AGAINST = 100.0  # and so many against it: a far row that a fold has not seen decides nothing alone
 GRID = 161  # fine knots that the estimates are compared on; a fit keeps some of them
+FEWEST_KNOTS = 16  # with fewer no peaks are sought
 MIN_ROWS = 16  # fewer rows than this tell no shape
 
 
@@ -50,7 +52,7 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
         Knots, values and slopes of the map from x to z, each (K, D) float64, ascending or positive, and finite.
     """
     u = normal_knots(max(GRID, knots)).to(rows.device)
-    chosen = choose(rows.sample(SELECT_ROWS)[0].double(), normal_knots(GRID).to(rows.device), knots)
+    chosen, width = choose(rows.sample(SELECT_ROWS)[0].double(), normal_knots(GRID).to(rows.device), knots)
     data = Sorted.of(rows.sample(FIT_ROWS)[0].double().sort(0).values)
     value, slope = u.repeat(1, rows.dim), torch.ones_like(u).repeat(1, rows.dim)
     for i, estimate in enumerate(ESTIMATES):
@@ -60,10 +62,11 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
             value[:, mine], slope[:, mine] = q.value, q.slope
     index = kept_knots(torch.asinh((value - data.median) / data.scale), u, knots)
     xs, zs, slopes = value.gather(0, index), u.expand_as(value).gather(0, index), 1 / slope.gather(0, index)
-    mine = chosen == len(ESTIMATES)
-    if bool(mine.any()):
-        part = data.columns(mine)
-        xs[:, mine], zs[:, mine], slopes[:, mine] = peaked(part, clump_width(part.x, part.deviation), knots)
+    for i, even in enumerate((False, True), len(ESTIMATES)):
+        mine = chosen == i
+        if bool(mine.any()):
+            tables = peaked(data.columns(mine), width[mine], knots, even=even)
+            xs[:, mine], zs[:, mine], slopes[:, mine] = tables
     return xs, zs, slopes
 
 
@@ -80,25 +83,21 @@ def kept_knots(y: Tensor, u: Tensor, knots: int) -> Tensor:
     return torch.minimum(index, len(u) - knots + steps)  # and room for those after it
 
 
-def choose(x: Tensor, u: Tensor, knots: int) -> Tensor:
-    """For each coordinate of x (n, D), the index of the estimate to believe, -1 for the identity: (D,)."""
+def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
+    """For each coordinate of x (n, D), the index of the estimate to believe, -1 for the identity, and the width of
+    its peaks, 0 without peaks: two tensors (D,).
+    """
     n, dim = x.shape
     if n < MIN_ROWS:
-        return torch.full((dim,), 0 if n > 1 else -1, device=x.device)
+        return torch.full((dim,), 0 if n > 1 else -1, device=x.device), x.new_zeros(dim)
     values, order = x.sort(0)
     whole = Sorted.of(values)
     width = clump_width(whole.x, whole.deviation)
-    clumped = width > 0
-    sums = torch.zeros(2, 2, len(ESTIMATES) + 1, dim, dtype=torch.float64, device=x.device)
+    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, dim, dtype=torch.float64, device=x.device)
     for fold in range(FOLDS):
         held_out = (order % FOLDS == fold).T
         train, test = (values.T[mask].view(dim, -1).T for mask in (~held_out, held_out))
-        data, identity = Sorted.of(train), normal_log_prob(test)
-        scores = [estimate(data, u).log_prob(test, u) for estimate in ESTIMATES]
-        scores.append(torch.full_like(identity, -torch.inf))
-        if bool(clumped.any()):
-            z, log_slope = rq_spline(test[:, clumped], *peaked(data.columns(clumped), width[clumped], knots))
-            scores[-1][:, clumped] = normal_log_prob(z) + log_slope
+        identity, scores = normal_log_prob(test), _scores(Sorted.of(train), test, u, width, knots)
         for i, score in enumerate(scores):
             for gains, simpler in zip(sums, (identity, scores[0]), strict=True):
                 gain = (score - simpler).clamp(-MOST_AGAINST, MOST_OF_A_ROW)
@@ -107,7 +106,20 @@ def choose(x: Tensor, u: Tensor, knots: int) -> Tensor:
     normal = _believed(gain[:1], error[:1], 0.0)
     took = normal == 0
     richer = _believed(torch.where(took, more, gain)[1:], torch.where(took, more_error, error)[1:], STANDARD_ERRORS)
-    return torch.where(richer >= 0, richer + 1, normal)
+    return torch.where(richer >= 0, richer + 1, normal), width
+
+
+def _scores(data: Sorted, test: Tensor, u: Tensor, width: Tensor, knots: int) -> list[Tensor]:
+    """Log-density (m, D) of held-out rows by every estimate; those of peaks are last, minus infinity without peaks."""
+    scores = [estimate(data, u).log_prob(test, u) for estimate in ESTIMATES]
+    clumped = (width > 0) & (knots >= FEWEST_KNOTS)
+    for even in (False, True):
+        score = torch.full_like(test, -torch.inf)
+        if bool(clumped.any()):
+            z, log_slope = rq_spline(test[:, clumped], *peaked(data.columns(clumped), width[clumped], knots, even=even))
+            score[:, clumped] = normal_log_prob(z) + log_slope
+        scores.append(score)
+    return scores
 
 
 def _mean_and_error(mean: Tensor, square: Tensor, n: int) -> tuple[Tensor, Tensor]:
