@@ -89,6 +89,19 @@ def test_smooth_columns_have_no_peaks(n: int) -> None:
     assert (clump_width(x, x.std(0)) == 0).all()
 
 
+@pytest.mark.parametrize("n", [100, 3000])
+def test_noise_stays_untouched_with_many_knots(n: int) -> None:
+    """The expected loss of believing a fit of standard normal rows, over eight tables of 1 to 64 columns."""
+    u = torch.special.ndtri((torch.arange(2000, dtype=torch.float64) + 0.5) / 2000)
+    losses = []
+    for seed, dim in enumerate([1, 1, 8, 8, 8, 64, 64, 64]):
+        x = torch.randn(n, dim, generator=generator(seed), dtype=torch.float64)
+        at = u[:, None].expand(-1, dim)
+        excess = nats(at, smooth_gaussianization(TensorRows(x), 400)) - 0.5 * at.square() - 0.5 * math.log(2 * math.pi)
+        losses.append(excess.mean())
+    assert torch.stack(losses).mean() < 1e-3
+
+
 def test_peaks_are_where_they_are() -> None:
     places = torch.tensor([-2.0, -0.3, 0.1, 1.7], dtype=torch.float64)
     index = torch.randint(0, 4, (4000, 2), generator=generator(1))
@@ -108,7 +121,7 @@ def test_even_places_and_their_period_are_found() -> None:
     places, rows = even_places(count, _box(count), 80)
     for place, there in zip(places, rows, strict=True):
         used = there > 0
-        torch.testing.assert_close(place[used].diff(), torch.full_like(place[used][1:], 14.3), atol=0.02, rtol=0)
+        torch.testing.assert_close(place[used].diff(), torch.full_like(place[used][1:], 14.3), atol=0.03, rtol=0)
         off = (place[used & (there > 1)] - 700.2) / 14.3
         assert (off - off.round()).abs().max() * 14.3 < 0.5
     flat = torch.poisson(torch.full((5, 1400), 3.0, dtype=torch.float64), generator=generator(6))

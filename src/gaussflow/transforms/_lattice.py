@@ -14,8 +14,9 @@ from torch.nn import functional
 
 PADDING = 4  # the spectrum is taken at frequencies so many times closer than the range of the rows tells apart
 SHORTEST = 7.5  # bins of the shortest period, 2.5 widths of a peak: with less the peaks have run together
+WIDTH = 3.0  # bins of the width of a peak
 SURE = 30.0  # times the power of as many rows at random
-LEAST_SQUARES = 3  # rounds that make phase and period exact
+LEAST_SQUARES = 6  # rounds that make phase and period exact
 NEIGHBOURS = 4  # places to either side whose mean weight a weight is drawn to
 
 
@@ -58,7 +59,7 @@ def _period(count: Tensor, smooth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     for _ in range(LEAST_SQUARES):
         step = ((at - phase) / period).round()
         off = at - phase - step * period
-        near = count * (off.abs() < 3)
+        near = count * (off.abs() < (period / 3).clamp(max=3 * WIDTH))
         n = near.sum(1, keepdim=True).clamp(min=1)
         mean_step, mean_off = ((near * t).sum(1, keepdim=True) / n for t in (step, off))
         away = near * (step - mean_step)
