@@ -25,10 +25,10 @@ def excess(mean, precision, covariance):
     return float(product.trace() + mean @ precision @ mean - len(mean) - torch.linalg.slogdet(product)[1]) / 2
 
 
-def whiten_excess(x, covariance):
+def whiten_excess(x, covariance, mean=0):
     whiten = Whiten(x.shape[1], dtype=F64).fit(x).requires_grad_(False)
     matrix = torch.func.jacrev(lambda row: whiten(row)[0])(x[0])
-    return excess(whiten.loc, matrix.T @ matrix, covariance)
+    return excess(whiten.loc - mean, matrix.T @ matrix, covariance)
 
 
 def likelihood_excess(x, covariance):
@@ -56,8 +56,20 @@ def test_it_standardises_its_rows_and_comes_back(make, dim):
 def test_on_noise_whiten_costs_what_means_and_scales_cost(seed):
     x = torch.randn(1000, 64, generator=torch.Generator().manual_seed(seed), dtype=F64)
     eye = torch.eye(64, dtype=F64)
-    assert whiten_excess(x, eye) < 0.1  # means and scales: D/N = 0.064
+    assert 0.03 < whiten_excess(x + 1, eye, 1) < 0.1  # means and scales: D/N = 0.064
     assert likelihood_excess(x, eye) > 1  # the full covariance: D(D + 3)/(4N) = 1.07 and more
+
+
+@pytest.mark.parametrize("n", [16, 50, 1000])
+def test_whiten_leaves_standard_normal_rows_alone(n):
+    left = 0
+    for seed in range(40):
+        x = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed), dtype=F64)
+        left += bool((Whiten(3, dtype=F64).fit(x)(x)[0] == x).all())
+        moved = x * torch.tensor([1 + 12 / n**0.5, 1, 1])
+        assert not (Whiten(3, dtype=F64).fit(moved)(x)[0] == x).all()
+        assert not (Whiten(3, dtype=F64).fit(x + 8 / n**0.5)(x)[0] == x).all()
+    assert left >= 38
 
 
 @pytest.mark.parametrize("seed", range(3))

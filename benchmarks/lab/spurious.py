@@ -25,11 +25,15 @@ from gaussflow import (
     MarginalSpline,
     Rotation,
     Transform,
+    Whiten,
     haar_rotation,
     hadamard_rotation,
+    ica,
     ica_rotation,
     pca_rotation,
+    pursuit_rotation,
     rbig,
+    sliced_rotation,
     whitening,
 )
 from gaussflow.rows import Rows
@@ -97,12 +101,20 @@ def spurious_rotation(dim: int, generator: torch.Generator) -> Transform:
     return Rotation(dim, axes)
 
 
+def bare_ica(dim: int, generator: torch.Generator) -> Transform:
+    """Independent axes believed at once, as `ica_rotation` did before other rows had to confirm them."""
+    return Chain(Whiten(dim), Rotation(dim, ica))
+
+
 RULES = {
     "haar": haar_rotation,
     "hadamard": hadamard_rotation,
     "whiten": whitening,
     "pca": pca_rotation,
-    "ica": ica_rotation,
+    "ica": bare_ica,
+    "confirmed": ica_rotation,
+    "sliced": sliced_rotation,
+    "pursuit": pursuit_rotation,
     "search": spurious_rotation,
 }
 

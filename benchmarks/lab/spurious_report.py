@@ -26,6 +26,9 @@ WORDS = {
     "whiten": "whitening",
     "pca": "PCA",
     "ica": "ICA",
+    "confirmed": "ICA confirmed",
+    "sliced": "sliced confirmed",
+    "pursuit": "pursuit confirmed",
     "search": "search for w",
 }
 

@@ -1,6 +1,14 @@
 """Named assemblies, and how models are saved and loaded."""
 
-from gaussflow.recipes._rotations import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, whitening
+from gaussflow.recipes._rotations import (
+    haar_rotation,
+    hadamard_rotation,
+    ica_rotation,
+    pca_rotation,
+    pursuit_rotation,
+    sliced_rotation,
+    whitening,
+)
 from gaussflow.recipes.gaussianization_flow import gaussianization_flow
 from gaussflow.recipes.io import load, read_notes, save
 from gaussflow.recipes.learn_images import class_prior, learn_images
@@ -19,8 +27,10 @@ __all__ = [
     "learn_images",
     "load",
     "pca_rotation",
+    "pursuit_rotation",
     "rbig",
     "read_notes",
     "save",
+    "sliced_rotation",
     "whitening",
 ]

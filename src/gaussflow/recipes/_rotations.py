@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -10,7 +11,9 @@ import torch
 from gaussflow.transforms.affine import Whiten
 from gaussflow.transforms.axes import haar, ica, pca
 from gaussflow.transforms.base import Chain, Transform
+from gaussflow.transforms.confirmed import confirmed
 from gaussflow.transforms.hadamard import HadamardRotation
+from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
 from gaussflow.transforms.rotation import Rotation
 
 MakeRotation: TypeAlias = Callable[[int, torch.Generator], Transform]
@@ -67,7 +70,7 @@ def hadamard_rotation(dim: int, generator: torch.Generator) -> Transform:
 
 
 def pca_rotation(dim: int, generator: torch.Generator) -> Transform:
-    """A rotation to the principal axes of what is left: finds linear dependence at once.
+    """A rotation to the principal axes of what is left: finds linear dependence at once, and on few rows invents some.
 
     Parameters
     ----------
@@ -92,19 +95,19 @@ def pca_rotation(dim: int, generator: torch.Generator) -> Transform:
 
 
 def ica_rotation(dim: int, generator: torch.Generator) -> Transform:
-    """Whitening, then a rotation to the independent axes: finds non-Gaussian directions, and on few rows invents some.
+    """Whitening, then a rotation to the independent axes: non-Gaussian directions, as far as other rows confirm them.
 
     Parameters
     ----------
     dim
         Number of coordinates D.
     generator
-        Unused: nothing is random here.
+        Source of the split of the rows, and of the axes that stand in for what is not confirmed.
 
     Returns
     -------
     transform
-        `Whiten`, then a `Rotation` by `ica`, to be fitted; maps x (..., D) to z (..., D).
+        `Whiten`, then a `Rotation` by `confirmed` `ica`, to be fitted; maps x (..., D) to z (..., D).
 
     Examples
     --------
@@ -113,7 +116,59 @@ def ica_rotation(dim: int, generator: torch.Generator) -> Transform:
     >>> ica_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
     torch.Size([7, 3])
     """
-    return Chain(Whiten(dim), Rotation(dim, ica))
+    return Chain(Whiten(dim), Rotation(dim, confirmed(ica, seed=_seed(generator))))
+
+
+def pursuit_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """A rotation to the directions farthest from normal by `projection_pursuit`, as far as other rows confirm them.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Source of the start, of the split of the rows, and of the axes that stand in for what is not confirmed.
+
+    Returns
+    -------
+    transform
+        A `Rotation` by `confirmed` axes, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import pursuit_rotation
+    >>> pursuit_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    seed = _seed(generator)
+    return Rotation(dim, confirmed(partial(projection_pursuit, seed=seed), seed=seed))
+
+
+def sliced_rotation(dim: int, generator: torch.Generator) -> Transform:
+    """A rotation to the directions of most `sliced_wasserstein` distance, as far as other rows confirm them.
+
+    Parameters
+    ----------
+    dim
+        Number of coordinates D.
+    generator
+        Source of the start, of the split of the rows, and of the axes that stand in for what is not confirmed.
+
+    Returns
+    -------
+    transform
+        A `Rotation` by `confirmed` axes, to be fitted; maps x (..., D) to z (..., D).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import sliced_rotation
+    >>> sliced_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
+    torch.Size([7, 3])
+    """
+    seed = _seed(generator)
+    return Rotation(dim, confirmed(partial(sliced_wasserstein, seed=seed), seed=seed))
 
 
 def whitening(dim: int, generator: torch.Generator) -> Transform:
@@ -139,3 +194,7 @@ def whitening(dim: int, generator: torch.Generator) -> Transform:
     torch.Size([7, 3])
     """
     return Whiten(dim)
+
+
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**31, (1,), generator=generator, device=generator.device))

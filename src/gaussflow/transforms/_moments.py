@@ -11,7 +11,7 @@ from gaussflow.rows import Rows
 
 VARIANCE_FLOOR = 1e-10  # smallest eigenvalue of a correlation matrix that is told from zero: an axis 1e-5 long
 FEWEST_ROWS = 16  # fewer rows cannot be cut in four
-IDENTITY_PRICE = 3.0  # nats over all rows that any normal law must buy over the standard one: chance seldom gives them
+IDENTITY_PRICE = 5.0  # nats over all rows that any normal law must buy over the standard one: chance seldom gives them
 SHRINKAGE_PRICE = 1.0  # nats over all rows that a shrinkage must buy: less is the noise of choosing it
 
 
@@ -92,7 +92,7 @@ def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
 def moments_and_belief(rows: Rows, frame: Frame) -> tuple[Moments, float, bool]:
     """Those moments and that shrinkage, and whether held-out rows want them rather than the standard normal law.
 
-    They do where the best shrinkage buys 3 nats in total. With fewer than 16 rows, none of which are held out, they do.
+    They do where the best shrinkage buys 5 nats in total. With fewer than 16 rows, none of which are held out, they do.
     """
     try:
         parts = _quarters(rows) if rows.n >= FEWEST_ROWS else []

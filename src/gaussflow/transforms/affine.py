@@ -87,7 +87,7 @@ class Whiten(Orthogonal):
     on uncorrelated data buys nothing. Each of four quarters of the rows is scored under the other three, in closed
     form for all shrinkages at once. Means and standard deviations are not shrunk: they cost D/N nats in all, and any
     target for them would depend on the choice of origin and units. Where all correlation is shrunk away, Q is the
-    identity. And rows that are standard normal already are left alone: where the same quarters do not gain 3 nats in
+    identity. And rows that are standard normal already are left alone: where the same quarters do not gain 5 nats in
     total over N(0, I), the whole map is the identity.
 
     Floors: that of `Standardize` on the standard deviations; an eigenvalue of the correlation matrix is taken as at

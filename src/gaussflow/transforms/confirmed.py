@@ -31,7 +31,8 @@ def confirmed(axes: Callable[[Rows], Tensor], *, fraction: float = 0.5, seed: in
     (Neyman 1937) then has a chi-square law with 6 degrees of freedom, whatever search found :math:`w_k`, and orthogonal
     directions have independent ones. The directions with the least chances :math:`P(\chi^2_6 > T_k)` are kept, as many
     as the rule of Benjamini & Hochberg (1995) gives: the most k whose chances are all below 0.05 k / D. So on standard
-    normal rows, whatever N and D, one fit in twenty keeps a direction; and where many directions are real, no more than
+    normal rows, whatever D, about one fit in twenty keeps a direction (one in twelve where N is below a hundred, for
+    which the chi-square law is short in the tail); and where many directions are real, no more than
     a twentieth of those kept is expected to be false. The rest of the basis is Haar in the complement of what is kept:
     on noise the rotation is random, and a direction that only the sample has (Draxler et al. 2023, figure 4) is not
     followed.
