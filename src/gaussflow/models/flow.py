@@ -98,8 +98,8 @@ class Flow(Density):
     ) -> Tensor:
         """Independent samples, without gradients; for samples with gradients decode noise of your own.
 
-        The noise is drawn in one piece and sent back in chunks of rows, so that the temporaries stay small and the
-        samples do not depend on the size of the chunks.
+        The noise is drawn in one piece and sent back in chunks of rows, so that the temporaries stay small, by
+        `Transform.draw`: the same law as that of decoded noise, not always the same rows.
 
         Parameters
         ----------
@@ -127,7 +127,8 @@ class Flow(Density):
         )
         step = max(1, CHUNK_ELEMENTS // self.dim)
         for i in range(0, len(rows), step):
-            rows[i : i + step] = self.decode(rows[i : i + step], None if given is None else given[i : i + step])
+            some = None if given is None else given[i : i + step]
+            rows[i : i + step] = self.transform.draw(rows[i : i + step], some, generator)
         return rows.reshape(z.shape)
 
     @override

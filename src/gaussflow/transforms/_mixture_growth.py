@@ -24,6 +24,7 @@ FOLDS, STARTS = 4, 2  # the bag holds so many mixtures of a size, their product
 PARTS = 8  # each fold holds out one of so many parts of the rows
 STEPS, MORE_STEPS = 16, 4  # of expectation maximisation, from the start and after a change of the prior
 LEAST_ROWS = 8  # rows a component
+FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
 LEAST_GAIN = 5e-3  # nats a row that components have to buy, in two doublings
 COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
 FEWEST_ROWS = 16
@@ -72,22 +73,23 @@ class Growth:
             self._tune(best)
         return best
 
-    def bag(self, size: int) -> tuple[NormalMixture, Tensor]:
+    def bag(self, size: int, most: int) -> tuple[NormalMixture, Tensor]:
         """The mean of all mixtures of this size and coarser ones, and its log-density (h,) of all rows held out.
 
         Coarser mixtures have the weights that fit the rows held out best; of the normal laws, which are alike, one is
-        taken.
+        taken, and of the others as many as there is room for.
         """
         sizes = [1]
         while size > 1:
             sizes.append(size)
             size //= COARSER
         scores = torch.stack([self.score(size) for size in sizes])
-        log_weights = _stacked(scores)
+        log_weights, room = _stacked(scores), most - 1
         parts = [_weighted(self.fits[1][0].mixtures[0], log_weights[0])]
         for log_weight, size in zip(log_weights[1:], sizes[1:], strict=True):
-            each = [mixture for fit in self.fits[size] for mixture in fit.mixtures]
+            each = [mixture for fit in self.fits[size] for mixture in fit.mixtures][: room // size]
             parts += [_weighted(mixture, log_weight - math.log(len(each))) for mixture in each]
+            room -= size * len(each)
         mixture = NormalMixture(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
         return mixture, (scores + log_weights[:, None]).logsumexp(0)
 
@@ -133,14 +135,16 @@ class Growth:
                 return
 
 
-def grown_mixture(rows: Rows, most: int, seed: int = 0) -> tuple[Tensor, Tensor, NormalMixture]:
+def grown_mixture(rows: Rows, given: int, most: int, seed: int = 0) -> tuple[Tensor, Tensor, NormalMixture]:
     """Fit a mixture to rows and their context, with as many components as rows held out confirm.
 
     Parameters
     ----------
     rows
-        N rows of D coordinates, with C of context; the mixture is that of context and coordinates together, in this
-        order, and is judged by the density of the coordinates given the context.
+        N rows of D coordinates.
+    given
+        Number of context coordinates C, or 0 to leave them out. The mixture is that of context and coordinates
+        together, in this order, and is judged by the density of the coordinates given the context.
     most
         The largest number of components in all.
     seed
@@ -153,28 +157,28 @@ def grown_mixture(rows: Rows, most: int, seed: int = 0) -> tuple[Tensor, Tensor,
     mixture
         In these units. Where nothing is confirmed: one standard normal component, in units of one.
     """
-    samples = _samples(rows, seed)
+    samples = _samples(rows, given, seed)
     loc, scale, shrinkage = _units(samples[0])
     standard = torch.zeros_like(loc), torch.ones_like(loc), NormalMixture.standard(loc)
     if len(samples[0]) < FEWEST_ROWS:
         return standard
     folds = [_fold((u - loc) / scale, i) for i, u in enumerate(samples)]
-    given, growth = rows.context_dim, Growth(folds, rows.context_dim, shrinkage)
-    size = growth.grow(max(1, 3 * most // (4 * STARTS * len(folds))))
-    mixture, score = growth.bag(size)
+    growth = Growth(folds, given, shrinkage)
+    size = growth.grow(3 * most // (4 * min(STARTS * len(folds), max(1, most // FEW_COMPONENTS))))
+    mixture, score = growth.bag(size, most)
     if size > 1 and not _surely(score - growth.score(1)):
-        mixture, score = growth.bag(1)
+        mixture, score = growth.bag(1, most)
     held_out = torch.cat([fold.held_out for fold in folds])[:, given:] * scale[given:] + loc[given:]
     plain = scale[given:].log().sum() - 0.5 * (held_out.square() + math.log(2 * math.pi)).sum(1)
     return (loc, scale, mixture) if _surely(score - plain) else standard
 
 
-def _samples(rows: Rows, seed: int) -> list[Tensor]:
+def _samples(rows: Rows, given: int, seed: int) -> list[Tensor]:
     """For every fold the rows (n, C + D) that it is made of, in an order of the seed."""
     folds, samples = FOLDS if rows.n <= FEW_ROWS else FOLDS // 2, []
     for fold in range(folds if rows.n > FIT_ROWS else 1):
         x, c = rows.sample(FIT_ROWS, seed * folds + fold)
-        u = (x if c is None else torch.cat([c, x], 1)).double()
+        u = (x if c is None or not given else torch.cat([c, x], 1)).double()
         samples.append(u[torch.randperm(len(u), generator=torch.Generator().manual_seed(seed)).to(u.device)])
     return samples if rows.n > FIT_ROWS else samples * folds
 

@@ -18,7 +18,7 @@ from torch import Tensor
 LLOYD_STEPS = 5
 LLOYD_ROWS = 16  # rows a component on which a start is found
 CHUNK = 2**20  # elements of a temporary
-FLOOR = 1e-9  # least variance of a component in units of the coordinate
+FLOOR = 1e-6  # least variance of a component in units of the coordinate
 WIDE = 96
 KEPT = 2**23  # elements of features that are kept
 

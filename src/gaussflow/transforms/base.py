@@ -120,6 +120,27 @@ class Transform(nn.Module, ABC):
         self._rows(rows, context)
         return self
 
+    def draw(self, z: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Samples of the law that the map sends to the standard normal one, made of standard normal noise.
+
+        They are those of `inverse`, unless a transform has a faster way to the same law.
+
+        Parameters
+        ----------
+        z
+            Standard normal noise, shape (..., D).
+        context
+            Context, shape (..., C), or None.
+        generator
+            Source of what more is random, on the device of the transform, or None for torch's own.
+
+        Returns
+        -------
+        x
+            Samples (..., D), without their log-determinant.
+        """
+        return self.inverse(z, context)[0]
+
     def _rows(self, rows: Data, context: Tensor | None = None) -> Rows:
         """The door of a fit: the rows, of this dimension and with the context that the map needs."""
         owner, rows = type(self).__name__, as_rows(rows, context)
@@ -233,6 +254,14 @@ class Chain(Transform):
     @override
     def config(self) -> dict[str, Any]:
         return {"parts": list(self)}
+
+    @override
+    def draw(self, z: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        *before, last = self
+        x = last.draw(z, context, generator)
+        for part in reversed(before):
+            x = part.inverse(x, context)[0]
+        return x
 
     def __iter__(self) -> Iterator[Transform]:
         return iter(self.parts)  # type: ignore[arg-type]

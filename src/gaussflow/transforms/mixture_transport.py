@@ -23,6 +23,8 @@ LOG_BOUND = 14.0  # of the logarithms of conditional scales, in units of the coo
 REACH = 10.0  # beyond so many standard deviations of the outermost component the map goes on as a straight line
 NEWTON_STEPS = 24
 CHUNK = 2**19  # elements of a temporary
+LEAST = 1e-32  # smallest weight of a component given the coordinates before
+DRAWN = 2**12  # samples at once
 MOST = 2048
 
 
@@ -134,7 +136,10 @@ class MixtureTransport(Transform):
         1
         """
         data = as_rows(rows, context)
-        loc, scale, mixture = grown_mixture(data, check_int("MixtureTransport.of", "most", most, 1), seed)
+        check_int("MixtureTransport.of", "most", most, 1)
+        loc, scale, mixture = grown_mixture(
+            data, data.context_dim, most, check_int("MixtureTransport.of", "seed", seed, 0)
+        )
         components = len(mixture.log_weights)
         transport = cls(data.dim, components, data.context_dim, dtype=data.dtype, device=data.device)
         transport._write(loc, scale, mixture)
@@ -164,9 +169,38 @@ class MixtureTransport(Transform):
         return x, torch.cat(log_slopes).reshape(z.shape).sum(-1) + scale.log().sum()
 
     @override
+    def draw(self, z: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Samples of the mixture (..., D) from noise z (..., D): a component for each row, then its normal law.
+
+        It is exact and costs one small product for each row, where `inverse` solves an equation for each coordinate.
+        """
+        self._door(z, context, "z")
+        u = self._in_units(z, context).reshape(-1, self.dim + self.context_dim)
+        noise, c = z.reshape(-1, self.dim), self.context_dim
+        roots = torch.linalg.solve_triangular(self._parts()[0], torch.eye(u.shape[1]).to(u), upper=False)
+        parts = [
+            self._drawn(given, some, roots, generator)
+            for given, some in zip(u[:, :c].split(DRAWN), noise.split(DRAWN), strict=True)
+        ]
+        return saturate(torch.cat(parts) * self.scale[c:] + self.loc[c:]).reshape(z.shape)
+
+    def _drawn(self, given: Tensor, noise: Tensor, roots: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Coordinates (n, D) given the context (n, C), in units; roots (K, M, M) are Cholesky factors."""
+        factors, centres, diagonals = self._parts()
+        c = given.shape[1]
+        y = factors[:, :c, :c] @ given.clamp(self.low[:c], self.high[:c]).T - centres[:, :c, None]  # (K, C, n)
+        logits = self.logits[:, None] + (diagonals[:, :c, None].log() - 0.5 * y.square()).sum(1)
+        uniform = torch.rand(len(noise), 1, dtype=noise.dtype, device=noise.device, generator=generator)
+        levels = logits.softmax(0).cumsum(0).T.contiguous()
+        k = torch.searchsorted(levels, uniform * levels[:, -1:])[:, 0].clamp(max=self.components - 1)
+        row = torch.arange(len(noise), device=noise.device)
+        both = torch.cat([y[k, :, row], noise], 1)
+        return (self.means[k] + (roots[k] @ both[:, :, None])[:, :, 0])[:, c:]
+
+    @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        self._write(*grown_mixture(self._rows(rows, context), self.components))
+        self._write(*grown_mixture(self._rows(rows, context), self.context_dim, self.components))
         return self
 
     @override
@@ -192,7 +226,7 @@ class MixtureTransport(Transform):
         y = factors @ inside.T - centres[:, :, None]  # (K, C + D, n)
         terms = diagonals.log()[:, :, None] - 0.5 * y.square() - LOG_SQRT_2PI
         before = torch.cat([torch.zeros_like(terms[:, :1]), terms[:, :-1].cumsum(1)], 1)
-        log_weights = (self.logits[:, None, None] + before).log_softmax(0)
+        log_weights = posterior(self.logits[:, None, None] + before)
         c = self.context_dim
         z, log_slope = tails_to_normal(y[:, c:], diagonals[:, c:, None], log_weights[:, c:])
         z = saturate(z + (u - inside).T[c:] * log_slope.exp())
@@ -201,14 +235,16 @@ class MixtureTransport(Transform):
     def _map_back(self, z: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates and the log-slopes of this direction, each (n, D), one coordinate after the other."""
         factors, centres, diagonals = self._parts()
-        known, found, log_slopes = list(given.T), list[Tensor](), list[Tensor]()
+        known: list[Tensor] = list(given.T)
+        found: list[Tensor] = []
+        log_slopes: list[Tensor] = []
         log_weights = self.logits[:, None].expand(-1, len(z))
         for i in range(self.dim + self.context_dim):
             low, high = self.low[i], self.high[i]
             offset = -centres[:, i, None].expand(-1, len(z))
             if i:
                 offset = offset + factors[:, i, :i] @ torch.stack(known[:i])
-            line = Conditional(offset, diagonals[:, i, None], log_weights.log_softmax(0), low, high)
+            line = Conditional(offset, diagonals[:, i, None], posterior(log_weights), low, high)
             if i >= self.context_dim:
                 u, log_slope = line.solve(z[:, i - self.context_dim])
                 found.append(u)
@@ -237,6 +273,18 @@ class MixtureTransport(Transform):
         self.log_diagonals.copy_(soft_unbound(factors.diagonal(dim1=1, dim2=2).log(), LOG_BOUND)[copies])
 
 
+def posterior(logits: Tensor) -> Tensor:
+    """Log-weights of the components from logits, each (K, ...): continuous, and none between zero and `LEAST`.
+
+    A component that a row is as good as excluded from would still take over where all others end, far out in the tails,
+    and between it and them the map would be flat beyond what floating numbers resolve.
+    """
+    weights = logits.softmax(0) - LEAST
+    there = weights > 0
+    log_weights = torch.where(there, weights, 1.0).log().masked_fill(~there, -torch.inf)
+    return log_weights - log_weights.logsumexp(0)
+
+
 class Conditional(NamedTuple):
     """The law of one coordinate given those before it; ``offset + per_scale t`` are standardised distances (K, n)."""
 
@@ -263,8 +311,9 @@ class Conditional(NamedTuple):
         root lies between the least and the largest of these quantiles. Beyond the box it is known.
         """
         with torch.no_grad():
-            quantiles = (z - self.offset) / self.per_scale
-            low, high = quantiles.amin(0).clamp(self.low, self.high), quantiles.amax(0).clamp(self.low, self.high)
+            quantiles, absent = (z - self.offset) / self.per_scale, self.log_weights.isinf()
+            low = quantiles.masked_fill(absent, torch.inf).amin(0).clamp(self.low, self.high)
+            high = quantiles.masked_fill(absent, -torch.inf).amax(0).clamp(self.low, self.high)
             start = (self.log_weights.exp() * quantiles).sum(0)
             for end, beyond in ((self.low, -1), (self.high, 1)):
                 edge, log_slope = self.map(end.expand_as(z))
