@@ -29,6 +29,7 @@ __all__ = [
     "mixture_knots",
     "mixture_to_normal",
     "normal_kernel",
+    "normals_to_normal",
     "tails_to_normal",
 ]
 
@@ -225,3 +226,44 @@ def tails_to_normal(
     density = (relative * (factor * per_scale)).sum(0).log() + (top - scale)
     log_slope = density - log_part + mills_ratio(v).log()
     return v * side(p - q), log_slope
+
+
+def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    r"""`tails_to_normal` with the normal kernel, several times faster, where no gradients and no tracing are wanted.
+
+    One tail is a sum of :math:`\tfrac12 \operatorname{erfc}(u / \sqrt 2)` and the other what it leaves. The elements
+    with a tail so small that this would cost digits, a ten-thousandth in double and a fiftieth in single precision, are
+    mapped again by way of logarithms.
+
+    Parameters
+    ----------
+    u, per_scale
+        As `tails_to_normal` takes them.
+    weights
+        Normalised over the components; of a shape that broadcasts to that of u.
+
+    Returns
+    -------
+    z, log_slope
+        Values and :math:`\log dz/dx`, each (...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops.mixture import normals_to_normal
+    >>> with torch.no_grad():
+    ...     z, log_slope = normals_to_normal(torch.randn(4, 5), torch.ones(4, 1), torch.full((4, 1), 0.25))
+    >>> z.shape, log_slope.shape
+    (torch.Size([5]), torch.Size([5]))
+    """
+    edge = u * math.sqrt(0.5)
+    above = (torch.erfc(edge) * weights).sum(0) / 2
+    density = (edge.square_().neg_().exp_() * weights).mul_(per_scale).sum(0) * INVERSE_SQRT_2PI
+    tail = torch.minimum(above, 1 - above)
+    v = normal_tail_quantile(tail.log())
+    z, log_slope = v * side(0.5 - above), density.log() - tail.log() + mills_ratio(v).log()
+    lost = tail < (1e-4 if u.dtype == torch.float64 else 2e-2)
+    if bool(lost.any()):
+        per_scale, weights = (t.expand_as(u)[:, lost] for t in (per_scale, weights))
+        z[lost], log_slope[lost] = tails_to_normal(u[:, lost], per_scale, weights.log())
+    return z, log_slope

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow._check import check_int
+from gaussflow.ops._eager import plain_eager
 from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops._tails import LOG_SQRT_2PI
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.mixture import tails_to_normal
+from gaussflow.ops.mixture import normals_to_normal, tails_to_normal
 from gaussflow.ops.root import inverse_slope, polished_root
 from gaussflow.rows import Data, as_rows
 from gaussflow.transforms._mixture_growth import grown_mixture
@@ -226,9 +227,8 @@ class MixtureTransport(Transform):
         y = factors @ inside.T - centres[:, :, None]  # (K, C + D, n)
         terms = diagonals.log()[:, :, None] - 0.5 * y.square() - LOG_SQRT_2PI
         before = torch.cat([torch.zeros_like(terms[:, :1]), terms[:, :-1].cumsum(1)], 1)
-        log_weights = posterior(self.logits[:, None, None] + before)
-        c = self.context_dim
-        z, log_slope = tails_to_normal(y[:, c:], diagonals[:, c:, None], log_weights[:, c:])
+        weights, c = posterior(self.logits[:, None, None] + before), self.context_dim
+        z, log_slope = mapped(y[:, c:], diagonals[:, c:, None], weights[:, c:])
         z = saturate(z + (u - inside).T[c:] * log_slope.exp())
         return z.T, log_slope.T
 
@@ -274,15 +274,22 @@ class MixtureTransport(Transform):
 
 
 def posterior(logits: Tensor) -> Tensor:
-    """Log-weights of the components from logits, each (K, ...): continuous, and none between zero and `LEAST`.
+    """Weights of the components from logits, each (K, ...): continuous, and none between zero and `LEAST`.
 
     A component that a row is as good as excluded from would still take over where all others end, far out in the tails,
     and between it and them the map would be flat beyond what floating numbers resolve.
     """
-    weights = logits.softmax(0) - LEAST
+    weights = (logits.softmax(0) - LEAST).clamp(min=0)
+    return weights / weights.sum(0)
+
+
+def mapped(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Latent and log-slopes (...) of standardised distances u (K, ...) in mixtures, the fast way where it is open."""
+    if plain_eager():
+        return normals_to_normal(u, per_scale, weights)
     there = weights > 0
     log_weights = torch.where(there, weights, 1.0).log().masked_fill(~there, -torch.inf)
-    return log_weights - log_weights.logsumexp(0)
+    return tails_to_normal(u, per_scale, log_weights)
 
 
 class Conditional(NamedTuple):
@@ -290,7 +297,7 @@ class Conditional(NamedTuple):
 
     offset: Tensor
     per_scale: Tensor
-    log_weights: Tensor
+    weights: Tensor
     low: Tensor
     high: Tensor
 
@@ -301,7 +308,7 @@ class Conditional(NamedTuple):
     def map(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Latent and log-slope, (n,) each, at t (n,)."""
         inside = t.clamp(self.low, self.high)
-        z, log_slope = tails_to_normal(self.offset + self.per_scale * inside, self.per_scale, self.log_weights)
+        z, log_slope = mapped(self.offset + self.per_scale * inside, self.per_scale, self.weights)
         return saturate(z + (t - inside) * log_slope.exp()), log_slope
 
     def solve(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -311,10 +318,10 @@ class Conditional(NamedTuple):
         root lies between the least and the largest of these quantiles. Beyond the box it is known.
         """
         with torch.no_grad():
-            quantiles, absent = (z - self.offset) / self.per_scale, self.log_weights.isinf()
+            quantiles, absent = (z - self.offset) / self.per_scale, self.weights == 0
             low = quantiles.masked_fill(absent, torch.inf).amin(0).clamp(self.low, self.high)
             high = quantiles.masked_fill(absent, -torch.inf).amax(0).clamp(self.low, self.high)
-            start = (self.log_weights.exp() * quantiles).sum(0)
+            start = (self.weights * quantiles).sum(0)
             for end, beyond in ((self.low, -1), (self.high, 1)):
                 edge, log_slope = self.map(end.expand_as(z))
                 there = saturate(end + (z - edge) * inverse_slope(log_slope))
