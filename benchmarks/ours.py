@@ -17,6 +17,7 @@ from gaussflow.recipes import (
     gaussianization_flow,
     haar_rotation,
     hadamard_rotation,
+    hybrid,
     ica_rotation,
     pca_rotation,
     rbig,
@@ -54,6 +55,14 @@ def grown(rotations: Rotations, task: Task) -> Fitted:
     """`rbig` in float64 with its defaults, stopped on the validation rows."""
     flow, history = _grow(rotations, task)
     return _fitted(flow, torch.float64, {"blocks": len(list(flow.transform)), "tried": len(history)})
+
+
+def mixed(task: Task) -> Fitted:
+    """`hybrid` in float32, its blocks chosen on the validation rows."""
+    train_rows, valid_rows = _tensors(task, torch.float32)
+    flow, history = hybrid(train_rows, valid=valid_rows, seed=task.seed, progress=False)
+    kinds = [record["kind"] for record in history if record["kept"]]
+    return _fitted(flow, torch.float32, {"blocks": kinds, "tried": len(history)})
 
 
 def trained(layers: int, task: Task) -> Fitted:
@@ -117,6 +126,7 @@ def _cpu_seconds(budget: float) -> Iterator[None]:
 
 
 OURS: dict[str, Method] = {
+    "hybrid": mixed,
     "rbig_haar": partial(grown, lambda: haar_rotation),
     "rbig_hadamard": partial(grown, lambda: hadamard_rotation),
     "rbig_householder": partial(grown, lambda: householder_rotation),

@@ -3,6 +3,7 @@
 from gaussflow.models._variational import Bound
 from gaussflow.models.autoencoder import Autoencoder
 from gaussflow.models.base import Density, Likelihood
+from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.diagnostics import PosteriorCollapseWarning, active_units, aggregate_posterior
 from gaussflow.models.energies import MSSSIMEnergy
 from gaussflow.models.flow import Flow
@@ -22,6 +23,7 @@ __all__ = [
     "ConditionalVAE",
     "ContinuousBernoulli",
     "Density",
+    "Dequantized",
     "DiscretisedLogistic",
     "Flow",
     "FreeBits",

@@ -10,6 +10,7 @@ from gaussflow.recipes._rotations import (
     whitening,
 )
 from gaussflow.recipes.gaussianization_flow import gaussianization_flow
+from gaussflow.recipes.hybrid import hybrid
 from gaussflow.recipes.io import load, read_notes, save
 from gaussflow.recipes.learn_images import class_prior, learn_images
 from gaussflow.recipes.rbig import rbig
@@ -23,6 +24,7 @@ __all__ = [
     "gaussianization_flow",
     "haar_rotation",
     "hadamard_rotation",
+    "hybrid",
     "ica_rotation",
     "learn_images",
     "load",

@@ -23,6 +23,7 @@ FEW_ROWS = 2**13  # with more rows there are half as many folds: less is left to
 FOLDS, STARTS = 4, 2  # the bag holds so many mixtures of a size, their product
 PARTS = 8  # each fold holds out one of so many parts of the rows
 STEPS, MORE_STEPS = 16, 4  # of expectation maximisation, from the start and after a change of the prior
+STILL = 1e-2  # nats a row: a step that gains less is the last
 LEAST_ROWS = 8  # rows a component
 FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
 LEAST_GAIN = 5e-3  # nats a row that components have to buy, in two doublings
@@ -112,11 +113,19 @@ class Growth:
 
     def _climbed(self, mixtures: list[NormalMixture], fold: Fold, steps: int) -> Fit:
         """The mixtures after some more steps of expectation maximisation."""
-        for _ in range(steps):
-            sums = [mixture.sums(fold.fitted) for mixture in mixtures]
-            mixtures = [NormalMixture.of_sums(each, self.prior, self.shrinkage) for each in sums]
+        mixtures = [self._maximised(mixture, fold.fitted, steps) for mixture in mixtures]
         scores = torch.stack([mixture.log_density(fold.held_out, self.given) for mixture in mixtures])
         return Fit(mixtures, scores.logsumexp(0) - math.log(len(mixtures)))
+
+    def _maximised(self, mixture: NormalMixture, rows: Quadratic, steps: int) -> NormalMixture:
+        before = -math.inf
+        for _ in range(steps):
+            sums, log_density = mixture.sums(rows)
+            mixture = NormalMixture.of_sums(sums, self.prior, self.shrinkage)
+            if log_density < before + STILL:
+                break
+            before = log_density
+        return mixture
 
     def _tune(self, size: int) -> None:
         """Halve the prior as long as the rows held out ask for it, or double it."""

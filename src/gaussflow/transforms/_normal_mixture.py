@@ -72,17 +72,18 @@ class NormalMixture(NamedTuple):
         first = NormalMixture(self.log_weights, self.means[:, :given], self.factors[:, :given, :given])
         return total - first.log_density(u[:, :given])
 
-    def sums(self, rows: Quadratic) -> Sums:
-        """The E-step."""
-        total = Sums(*(torch.zeros_like(t) for t in self))
+    def sums(self, rows: Quadratic) -> tuple[Sums, float]:
+        """The E-step, and the mean log-density of the rows, nats a row."""
+        total, log_density = Sums(*(torch.zeros_like(t) for t in self)), 0.0
         for (u, phi), logits in self._scored(rows):
-            r = logits.softmax(1).T
+            each = logits.logsumexp(1, keepdim=True)
+            r, log_density = (logits - each).exp().T, log_density + float(each.sum())
             if phi is not None:
                 part = unpacked(r @ phi, u.shape[1])
             else:
                 part = Sums(r.sum(1), r @ u, torch.stack([(u * each[:, None]).T @ u for each in r]))
             total = Sums(*(t + p for t, p in zip(total, part, strict=True)))
-        return total
+        return total, log_density / len(rows.u)
 
     def _scored(self, rows: Quadratic) -> Iterator[tuple[Piece, Tensor]]:
         """Pieces of the rows with the log-weights plus log-densities (n, K) of the components."""
