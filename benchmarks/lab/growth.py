@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, islice, pairwise
 
 import torch
 
@@ -46,27 +46,28 @@ def grow_measured(
     With the ``truth``, nats (n,) of the second rows under their own law, what is left is the loss above it, and the run
     ends once it has fallen to ``share`` of that of the standardised rows. Without, it is the nats themselves.
     """
-    train: Rows = TensorRows(torch.as_tensor(rows[0]))
-    test = torch.as_tensor(rows[1])
+    blocks_there = islice(_rotated(rule, TensorRows(torch.as_tensor(rows[0])), seed, knots), blocks + 1)
+    return follow(blocks_there, rows[1], truth, share=share)
+
+
+def follow(blocks: Iterable[Transform], rows: Array, truth: Array | None, *, share: float = 0.1) -> Growth:
+    """What is left of rows (n, D) after each of the blocks, which are asked for one by one; see `grow_measured`."""
+    test = torch.as_tensor(rows)
     gap = torch.zeros(len(test), dtype=torch.float64)
     gap -= 0.0 if truth is None else torch.as_tensor(truth)
-    left, error, ended = list[float](), list[float](), "blocks"
-    for index in range(blocks + 1):
-        block = _block(rule, index, train.dim, seed, knots).double().fit(train)
+    left, error = list[float](), list[float]()
+    for block in blocks:
         with torch.no_grad():
-            train = train.through(block)
             test, ladj = block(test)
         gap -= ladj
         nats = gap + 0.5 * (test.square() + LOG_2PI).sum(1)
         left.append(float(nats.mean()))
         error.append(float(nats.std()) / math.sqrt(len(nats)))
         if truth is not None and left[-1] <= share * left[0]:
-            ended = "reached"
-            break
+            return Growth(left, error, "reached")
         if stalled(left, left[0] if truth is not None else left[0] - min(left)):
-            ended = "stalled"
-            break
-    return Growth(left, error, ended)
+            return Growth(left, error, "stalled")
+    return Growth(left, error, "blocks")
 
 
 def stalled(left: Sequence[float], scale: float) -> bool:
@@ -86,6 +87,14 @@ def blocks_to(left: Sequence[float], goal: float, log: Callable[[float], float] 
             least = after if log is not math.log else max(after, 1e-6 * goal)
             return max(1.0, index + (log(before) - log(goal)) / (log(before) - log(least)))
     return None
+
+
+def _rotated(rule: str, train: Rows, seed: int, knots: int) -> Iterator[Transform]:
+    """Standardisation, then rotations with marginal splines without end, each fitted to what those before it leave."""
+    for index in count():
+        block = _block(rule, index, train.dim, seed, knots).double().fit(train)
+        yield block
+        train = train.through(block)
 
 
 def _block(rule: str, index: int, dim: int, seed: int, knots: int) -> Transform:
