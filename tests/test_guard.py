@@ -15,6 +15,7 @@ from gaussflow import (
     Chain,
     Flow,
     MarginalSpline,
+    MixtureTransport,
     Rotation,
     Transform,
     confirmed,
@@ -53,6 +54,7 @@ BLOCKS: dict[str, Make] = {
     "pursuit_rotation": turned(pursuit_rotation),
     "sliced_rotation": turned(sliced_rotation),
     "whitening": turned(whitening),
+    "MixtureTransport": lambda dim, generator: MixtureTransport(dim, 64),
 }
 
 

@@ -232,8 +232,8 @@ def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Te
     r"""`tails_to_normal` with the normal kernel, several times faster, where no gradients and no tracing are wanted.
 
     One tail is a sum of :math:`\tfrac12 \operatorname{erfc}(u / \sqrt 2)` and the other what it leaves. The elements
-    with a tail so small that this would cost digits, a ten-thousandth in double and a fiftieth in single precision, are
-    mapped again by way of logarithms.
+    with a tail so small that this would cost digits, a ten-thousandth in double and a fiftieth in single precision, and
+    those whose density would underflow, in gaps, are mapped again by way of logarithms.
 
     Parameters
     ----------
@@ -262,7 +262,8 @@ def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Te
     tail = torch.minimum(above, 1 - above)
     v = normal_tail_quantile(tail.log())
     z, log_slope = v * side(0.5 - above), density.log() - tail.log() + mills_ratio(v).log()
-    lost = tail < (1e-4 if u.dtype == torch.float64 else 2e-2)
+    info = torch.finfo(u.dtype)
+    lost = (tail < (1e-4 if u.dtype == torch.float64 else 2e-2)) | (density < info.tiny / info.eps)
     if bool(lost.any()):
         per_scale, weights = (t.expand_as(u)[:, lost] for t in (per_scale, weights))
         z[lost], log_slope[lost] = tails_to_normal(u[:, lost], per_scale, weights.log())

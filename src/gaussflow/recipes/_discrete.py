@@ -10,8 +10,8 @@ from torch import Tensor
 from gaussflow.rows import Rows
 
 LOOKED_AT = 2**16  # rows
-FEW = 0.5  # a column with fewer distinct values than this share of its rows is discrete,
-TIES = 0.05  # and one in which a value holds this share of the rows
+FEW = 1 / 16  # a column with fewer distinct values than this share of its rows is discrete,
+TIES = 0.05  # and so is one in which a value holds this share of the rows
 FEWEST_ROWS = 20
 
 

@@ -6,23 +6,22 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import torch
 from tqdm import tqdm
 
 from gaussflow._check import check_int
 from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.flow import Flow
 from gaussflow.recipes._discrete import UniformNoise, check_continuous, rounding_steps
+from gaussflow.recipes._rotations import sliced_rotation
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.training._history import History
 from gaussflow.training._measures import gain_and_error, normal_nats
 from gaussflow.training.grow import HELD_OUT
 from gaussflow.transforms.affine import Whiten
-from gaussflow.transforms.axes import ica
 from gaussflow.transforms.base import Chain, Transform
-from gaussflow.transforms.confirmed import confirmed
 from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.mixture_transport import MixtureTransport
-from gaussflow.transforms.rotation import Rotation
 
 MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
 MIN_GAIN = 1e-2  # nats a row for which a block is worth its place
@@ -44,7 +43,7 @@ def hybrid(
     where g is a `MarginalSpline` with as many knots as the rows can tell of, and each :math:`f_l` is either
 
     - a mixture: a `MixtureTransport`, which follows dependence of any shape, and the context where there is some; or
-    - a turn: `Whiten`, a rotation to independent axes as far as other rows confirm them, and a `MarginalSpline`.
+    - a turn: `Whiten`, a `sliced_rotation`, whose directions other rows have confirmed, and a `MarginalSpline`.
 
     At each step a block of every kind is fitted to what the blocks before it leave. The one that buys most on the rows
     held out stays; of two that buy as much to within 0.01 nats, the one that was fitted sooner. A kind that buys
@@ -129,10 +128,9 @@ def mixture(rows: Rows, seed: int) -> Transform:
 
 
 def turn(rows: Rows, seed: int) -> Transform:
-    """White rows turned to independent axes as far as other rows confirm them, and a spline for each."""
-    block = Chain(
-        Whiten(rows.dim), Rotation(rows.dim, confirmed(ica, seed=seed)), MarginalSpline(rows.dim, FEWEST_KNOTS)
-    )
+    """White rows turned to directions far from normal, as far as other rows confirm them, and a spline for each."""
+    rotation = sliced_rotation(rows.dim, torch.Generator().manual_seed(seed))
+    block = Chain(Whiten(rows.dim), rotation, MarginalSpline(rows.dim, FEWEST_KNOTS))
     return block.to(dtype=rows.dtype, device=rows.device).fit(rows)
 
 
