@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apart import Call, Failed, Meter, apart
-from benchmarks.lab import blocks, couplings, methods, parts, scaling, spurious, training
+from benchmarks.lab import blocks, couplings, hybrids, methods, parts, scaling, spurious, training
 from benchmarks.lab.experiment import Case, Experiment, Line, Setting
 from benchmarks.measure import commit, machine, versions
 from benchmarks.report import append, read
@@ -23,6 +23,7 @@ EXPERIMENTS: list[Experiment] = [
     parts.EXPERIMENT,
     spurious.EXPERIMENT,
     scaling.EXPERIMENT,
+    hybrids.EXPERIMENT,
     training.EXPERIMENT,
     methods.EXPERIMENT,
 ]
