@@ -54,7 +54,7 @@ BLOCKS: dict[str, Make] = {
     "pursuit_rotation": turned(pursuit_rotation),
     "sliced_rotation": turned(sliced_rotation),
     "whitening": turned(whitening),
-    "MixtureTransport": lambda dim, generator: MixtureTransport(dim, 64),
+    "MixtureTransport": lambda dim, generator: MixtureTransport(dim, 16),
 }
 
 

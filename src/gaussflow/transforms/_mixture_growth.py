@@ -25,6 +25,7 @@ PARTS = 8  # each fold holds out one of so many parts of the rows
 STEPS, MORE_STEPS = 16, 4  # of expectation maximisation, from the start and after a change of the prior
 STILL = 1e-2  # nats a row: a step that gains less is the last
 LEAST_ROWS = 8  # rows a component
+LOSS_OF_TWO = 0.05  # nats a row by which two components are worse than one where there is nothing to be found
 FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
 LEAST_GAIN = 5e-3  # nats a row that components have to buy, in two doublings
 COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
@@ -62,11 +63,12 @@ class Growth:
         self.fits: dict[int, list[Fit]] = {}
 
     def grow(self, most: int) -> int:
-        """Double the components until two doublings bought too little; the best number of them."""
+        """Double the components until two doublings bought too little, or two components lose; the best number."""
         scores, size = [self._mean(1)], 2
         while size <= min(most, len(self.folds[0].fitted.u) // LEAST_ROWS):
             scores.append(self._mean(size))
-            if max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN:
+            stalled = max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN
+            if stalled or (size == 2 and scores[1] < scores[0] - LOSS_OF_TWO):
                 break
             size *= 2
         best = int(2 ** max(range(len(scores)), key=scores.__getitem__))
