@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def measure(case: Case, setting: Setting) -> dict[str, Any]:
     x, test = torch.as_tensor(law.draw(case["rows"], rng)), law.draw(2000 if setting.quick else TEST_ROWS, rng)
     if case["rule"] == HYBRID:
         flow, history = hybrid(x, seed=case["seed"], progress=False)
-        growth = follow(flow.transform, test, law.nats(test), share=0.0)
+        growth = follow(cast(Chain, flow.transform), test, law.nats(test), share=0.0)
         kinds = [record["kind"] for record in history if record["kept"]]
     else:
         blocks = islice(rotated(case["rule"], TensorRows(x), case["seed"]), case["blocks"] + 1)

@@ -24,7 +24,7 @@ def blocks_of(line: Line) -> float | None:
 
 def share_of(line: Line) -> float:
     """The least share of the loss after the marginals that a block leaves; 0 where a loss is below zero by chance."""
-    return max(0.0, min(line["left"]) / line["left"][0])
+    return max(0.0, float(min(line["left"]) / line["left"][0]))
 
 
 def by_law(lines: Sequence[Line], rule: str) -> dict[str, dict[int, Line]]:
