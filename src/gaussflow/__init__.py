@@ -67,6 +67,8 @@ from gaussflow.training import AffineJitter, History, grow, train
 from gaussflow.transforms import (
     AffineCoupling,
     Chain,
+    Given,
+    HaarStep,
     HadamardRotation,
     HouseholderRotation,
     Inverse,
@@ -115,6 +117,8 @@ __all__ = [
     "FreeBits",
     "FullGaussian",
     "Gaussian",
+    "Given",
+    "HaarStep",
     "HadamardRotation",
     "History",
     "HouseholderRotation",

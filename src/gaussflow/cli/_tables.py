@@ -11,9 +11,21 @@ from torch import Tensor
 
 from gaussflow.apps.table import Table, check_columns, read_table, remarks, write_table
 from gaussflow.cli._common import Parser, Words, about, may_write, positive, say, threads, word
+from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.flow import Flow
-from gaussflow.recipes import haar_rotation, hadamard_rotation, ica_rotation, pca_rotation, rbig, whitening
+from gaussflow.recipes import (
+    haar_rotation,
+    hadamard_rotation,
+    hybrid,
+    ica_rotation,
+    pca_rotation,
+    pursuit_rotation,
+    rbig,
+    sliced_rotation,
+    whitening,
+)
 from gaussflow.recipes.io import load, read_notes, save
+from gaussflow.training._history import History
 
 FORMAT = "gaussflow table model"
 CHUNK = 4096  # rows scored or written at a time
@@ -22,6 +34,8 @@ ROTATIONS = {
     "hadamard": hadamard_rotation,
     "ica": ica_rotation,
     "pca": pca_rotation,
+    "pursuit": pursuit_rotation,
+    "sliced": sliced_rotation,
     "whitening": whitening,
 }
 
@@ -35,13 +49,7 @@ def fit(args: argparse.Namespace) -> None:
     for remark in remarks(table):
         say(f"note: {remark}")
     start = time.perf_counter()
-    flow, history = rbig(
-        table.values,
-        rotation=ROTATIONS[args.rotation],
-        max_blocks=args.max_blocks,
-        seed=args.seed,
-        progress=not args.quiet,
-    )
+    flow, history = _fitted(table.values, args)
     seconds = time.perf_counter() - start
     notes = {"format": FORMAT, "columns": list(table.names), "dropped": args.drop, "rows": len(table.values)}
     save(flow, args.out, notes=notes)
@@ -51,6 +59,15 @@ def fit(args: argparse.Namespace) -> None:
         f"fitted {len(table.values)} rows of {len(table.names)} columns in {seconds:.1f} s, {blocks}; "
         f"held-out log-density {-kept[-1]['valid']:.3f} nats per row; saved as {args.out}"
     )
+
+
+def _fitted(x: Tensor, args: argparse.Namespace) -> tuple[Flow | Dequantized, History]:
+    if args.recipe == "hybrid":
+        return hybrid(x, dequantize=args.dequantize, seed=args.seed, progress=not args.quiet)
+    if args.dequantize:
+        raise ValueError("--dequantize goes with --recipe hybrid.")
+    rotation = ROTATIONS[args.rotation]
+    return rbig(x, rotation=rotation, max_blocks=args.max_blocks, seed=args.seed, progress=not args.quiet)
 
 
 def score(args: argparse.Namespace) -> None:
@@ -86,7 +103,7 @@ def sample(args: argparse.Namespace) -> None:
 
 
 @torch.no_grad()
-def log_density(flow: Flow, x: Tensor) -> Tensor:
+def log_density(flow: Flow | Dequantized, x: Tensor) -> Tensor:
     """Log-density of rows (N, D), a few thousand at a time; shape (N,)."""
     like = next(flow.parameters(), next(flow.buffers(), x))
     return torch.cat([flow.log_prob(part.to(like.dtype)) for part in x.split(CHUNK)]).double()
@@ -104,11 +121,11 @@ def _read(args: argparse.Namespace, ignore: Sequence[str] = ()) -> Table:
     )
 
 
-def _model(path: str) -> tuple[Flow, dict[str, list[str]]]:
+def _model(path: str) -> tuple[Flow | Dequantized, dict[str, list[str]]]:
     """A model of `fit` and its notes; ValueError when the file holds something else, whoever wrote it."""
     notes, flow = read_notes(path), load(path)
     columns, dropped = (_strings(notes.get(key)) for key in ("columns", "dropped"))
-    if notes.get("format") != FORMAT or not isinstance(flow, Flow) or len(columns) != flow.dim:
+    if notes.get("format") != FORMAT or not isinstance(flow, Flow | Dequantized) or len(columns) != flow.dim:
         raise ValueError(f"{path} holds a model, but not one of a table; make one with `gaussflow fit`.")
     return flow, {"columns": columns, "dropped": dropped}
 
@@ -122,8 +139,16 @@ def add_words(words: Words) -> None:
     parser = word(words, "fit", fit, "fit a density to the numeric columns of a table")
     parser.add_argument("table", help="text file of numbers with a header, as CSV")
     parser.add_argument("--out", required=True, metavar="MODEL", help="file for the model")
-    parser.add_argument("--rotation", choices=sorted(ROTATIONS), default="ica", help="rotation of each block [ica]")
-    parser.add_argument("--max-blocks", type=int, default=200, metavar="L", help="at most this many blocks [200]")
+    parser.add_argument(
+        "--recipe", choices=["hybrid", "rbig"], default="rbig", help="hybrid: mixtures too, the better density [rbig]"
+    )
+    parser.add_argument(
+        "--dequantize", action="store_true", help="hybrid: take columns of few values as rounded, and score their mass"
+    )
+    parser.add_argument(
+        "--rotation", choices=sorted(ROTATIONS), default="sliced", help="rbig: rotation of each block [sliced]"
+    )
+    parser.add_argument("--max-blocks", type=int, default=200, metavar="L", help="rbig: at most this many blocks [200]")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split and of the rotations [0]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     threads(parser)

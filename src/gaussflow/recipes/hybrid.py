@@ -73,8 +73,8 @@ def hybrid(
     -------
     flow, history
         A `Flow`, or a `Dequantized` one where that was asked for; and one record for each block that was tried: block,
-        kind, kept, gain and gain_error (held-out nats that it buys), valid (the negative log-density that it leaves,
-        nats per row), seconds.
+        kind, kept, gain and gain_error (held-out nats that it buys), valid (the negative log-density that it leaves, or
+        log-mass, nats per row), seconds.
 
     Raises
     ------
@@ -97,16 +97,16 @@ def hybrid(
     (torch.Size([500]), torch.Size([7, 2]))
     """
     check_int("hybrid", "seed", seed, 0)
-    rows, steps = as_rows(x), None
+    rows, steps, volume = as_rows(x), None, 0.0
     held_out = None if valid is None else as_rows(valid)
     if dequantize:
         steps, origins = rounding_steps(rows)
-        noise = UniformNoise(steps, seed)
+        noise, volume = UniformNoise(steps, seed), float(steps[steps > 0].log().sum())
         rows = rows.through(noise)
         held_out = None if held_out is None else held_out.through(noise)
     else:
         check_continuous("hybrid", rows)
-    search = Search(*((rows, held_out) if held_out is not None else _split(rows, seed)), seed)
+    search = Search(*((rows, held_out) if held_out is not None else _split(rows, seed)), seed, volume)
     with tqdm(desc="hybrid", unit="block", disable=not progress) as bar:
         while search.step():
             bar.set_postfix(valid=f"{search.nats:.4g}")
@@ -150,16 +150,19 @@ class Trial(NamedTuple):
 
 
 class Search:
-    """The blocks so far, what enters the next one, and which kinds are still tried."""
+    """The blocks so far, what enters the next one, and which kinds are still tried.
 
-    def __init__(self, train: Rows, held_out: Rows, seed: int) -> None:
+    ``volume`` is the log-volume of the steps that rows are rounded to: density times volume is mass.
+    """
+
+    def __init__(self, train: Rows, held_out: Rows, seed: int, volume: float = 0.0) -> None:
         if held_out.dim != train.dim:
             raise ValueError(f"hybrid wants valid rows of dimension {train.dim}, as the rows are; got {held_out.dim}.")
         self.train, self.held_out, self.seed = train, held_out, seed
         self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}
         self.blocks: list[Transform] = []
         self.made: list[Fit] = []
-        self.nats, self.history = normal_nats(held_out), History()
+        self.nats, self.history = normal_nats(held_out) - volume, History()
 
     def step(self) -> bool:
         """Add the first block, or that of the kind that buys most; False where none pays."""

@@ -6,6 +6,8 @@ from gaussflow.transforms.axes import haar, ica, pca
 from gaussflow.transforms.base import Chain, Inverse, Transform
 from gaussflow.transforms.confirmed import confirmed
 from gaussflow.transforms.coupling import AffineCoupling
+from gaussflow.transforms.given import Given
+from gaussflow.transforms.haar_step import HaarStep
 from gaussflow.transforms.hadamard import HadamardRotation
 from gaussflow.transforms.householder import HouseholderRotation
 from gaussflow.transforms.marginal_spline import MarginalSpline
@@ -21,6 +23,8 @@ from gaussflow.transforms.spline_coupling import SplineCoupling
 __all__ = [
     "AffineCoupling",
     "Chain",
+    "Given",
+    "HaarStep",
     "HadamardRotation",
     "HouseholderRotation",
     "Inverse",
