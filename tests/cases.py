@@ -12,6 +12,8 @@ from gaussflow import (
     MLP,
     AffineCoupling,
     Chain,
+    Given,
+    HaarStep,
     HadamardRotation,
     HouseholderRotation,
     Inverse,
@@ -51,6 +53,9 @@ CASES: dict[str, Callable[..., Transform]] = {
     "Chain of a Chain with context": lambda dim=D: Chain(
         Chain(Standardize(dim), SplineCoupling(dim, evens(dim), MLP, context_dim=C)), Inverse(Whiten(dim))
     ),
+    "Given": lambda dim=D: Given(AffineCoupling(2, [0], MLP, context_dim=C), dim, [[0, 1], [4, 2]], [[3, -1], [1, 3]]),
+    "Given with context": lambda dim=D: Given(MixtureTransport(1, 2, context_dim=1 + C), dim, [[0], [3]], [[1], [0]]),
+    "HaarStep": lambda dim=D: HaarStep((1, dim)),
     "HadamardRotation": lambda dim=D: HadamardRotation(dim),
     "HadamardRotation of one round": lambda dim=D: HadamardRotation(dim, 1),
     "HouseholderRotation": lambda dim=D: HouseholderRotation(dim, dim),

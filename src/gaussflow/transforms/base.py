@@ -177,6 +177,10 @@ class Transform(nn.Module, ABC):
                 f"got {tuple(context.shape)}."
             ) from error
 
+    def _touched(self) -> frozenset[int]:
+        """The coordinates that the map changes or mixes; those that only decide about others do not count."""
+        return frozenset(range(self.dim))
+
     def _numbers(self) -> Iterator[Tensor]:
         """The floating parameters and buffers held, none of which changes its dtype on its own."""
         for tensor in (*self.parameters(), *self.buffers()):
@@ -257,11 +261,17 @@ class Chain(Transform):
 
     @override
     def draw(self, z: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        *before, last = self
-        x = last.draw(z, context, generator)
-        for part in reversed(before):
-            x = part.inverse(x, context)[0]
-        return x
+        used: frozenset[int] = frozenset()
+        for part in reversed(list(self)):
+            touched = part._touched()
+            noise = not used & touched  # what the part moves has not been touched
+            z = part.draw(z, context, generator) if noise else part.inverse(z, context)[0]
+            used |= touched
+        return z
+
+    @override
+    def _touched(self) -> frozenset[int]:
+        return frozenset().union(*(part._touched() for part in self))
 
     def __iter__(self) -> Iterator[Transform]:
         return iter(self.parts)  # type: ignore[arg-type]

@@ -44,6 +44,8 @@ class Given(Transform):
 
     Attributes
     ----------
+    inner
+        The transform f.
     context_dim
         That of f less g.
 
@@ -84,7 +86,7 @@ class Given(Transform):
                 f"that of {type(transform).__name__} has {transform.context_dim}."
             )
         super().__init__(dim, transform.context_dim - g)
-        self.transform = transform
+        self.inner = transform
         self.moved, self.given = moved, given
         device = next((t.device for t in transform._numbers()), None)
         waves = _waves(moved, given)
@@ -99,31 +101,31 @@ class Given(Transform):
     @property
     def smooth(self) -> bool:  # type: ignore[override]
         """Whether the transform inside is smooth."""
-        return self.transform.smooth
+        return self.inner.smooth
 
     @override
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(x, context)
-        return self._move(self.transform, x, context, 0)
+        return self._move(self.inner, x, context, 0)
 
     @override
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(z, context, "z")
-        return self._move_back(self.transform.inverse, z, context)
+        return self._move_back(self.inner.inverse, z, context)
 
     @override
     def draw(self, z: Tensor, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         self._door(z, context, "z")
 
         def drawn(z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-            return self.transform.draw(z, context, generator), z[..., 0]
+            return self.inner.draw(z, context, generator), z[..., 0]
 
         return self._move_back(drawn, z, context)[0]
 
     @override
     @torch.no_grad()
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
-        self.transform.fit(*self.patches(rows, context))
+        self.inner.fit(*self.patches(rows, context))
         return self
 
     @torch.no_grad()
@@ -151,14 +153,18 @@ class Given(Transform):
 
     @override
     def config(self) -> dict[str, Any]:
-        return {"transform": self.transform, "dim": self.dim, "moved": self.moved, "given": self.given}
+        return {"transform": self.inner, "dim": self.dim, "moved": self.moved, "given": self.given}
+
+    @override
+    def _touched(self) -> frozenset[int]:
+        return frozenset(i for place in self.moved for i in place)
 
     def _look(self, x: Tensor, context: Tensor | None, wave: int) -> tuple[Tensor, Tensor | None]:
         """What moves at the places of a wave (..., P, m), and what it is given (..., P, g + C), None for nothing."""
         moved, given = self.get_buffer(f"_moved_{wave}"), self.get_buffer(f"_given_{wave}")
         padded = torch.cat([x, torch.zeros_like(x[..., :1])], -1)
         here = padded.index_select(-1, moved.flatten()).unflatten(-1, moved.shape)
-        if not self.transform.context_dim:
+        if not self.inner.context_dim:
             return here, None
         parts = [padded.index_select(-1, given.flatten()).reshape(*x.shape[:-1], *given.shape)]
         if self.context_dim and context is not None:

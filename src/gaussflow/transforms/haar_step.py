@@ -65,10 +65,15 @@ class HaarStep(Transform):
     def config(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "stride": self.stride}
 
+    @override
+    def _touched(self) -> frozenset[int]:
+        height, width = self.shape
+        return frozenset(i * width + j for i in range(0, height, self.stride) for j in range(0, width, self.stride))
+
     def _both(self, x: Tensor, axes: tuple[int, int]) -> Tensor:
-        image, s = x.unflatten(-1, self.shape), self.stride
+        image: Tensor = x.unflatten(-1, self.shape)  # type: ignore[no-untyped-call]
         for axis in axes:
-            image = self._one(image, axis, s)
+            image = self._one(image, axis, self.stride)
         return image.flatten(-2)
 
     def _one(self, image: Tensor, axis: int, stride: int) -> Tensor:
