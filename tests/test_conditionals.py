@@ -74,9 +74,9 @@ def test_nats_of_a_known_law_are_near_its_entropy():
     for seed in (0, 10):
         table = Table("pair", *(pair(n, seed + i) for i, n in enumerate((1500, 400, 2000))))
         found = {row["method"]: row["nats"] for row in conditionals.measured(table, list(conditionals.METHODS))}
-        assert found["linear"] > entropy + 0.3
+        assert found["linear"] > entropy + 0.5
         for method in ("waves", "bends", "trees", "mixture"):
-            assert found[method] == pytest.approx(entropy, abs=0.12)
+            assert found[method] == pytest.approx(entropy, abs=0.25), (seed, found)
 
 
 def test_command_end_to_end(tmp_path, capsys):
