@@ -18,7 +18,8 @@ from gaussflow.rows import Rows, as_rows
 from gaussflow.transforms._moments import Frame, moments_and_shrinkage
 from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
 
-FIT_ROWS = 2**16  # rows that one mixture is fitted on; with more rows each is fitted on others
+FIT_ROWS = 2**16  # rows that one mixture is fitted on at most; with more rows each is fitted on others
+FIT_NUMBERS = 2**25  # and so many features of them: what a step costs for each component
 FEW_ROWS = 2**13  # with more rows there are half as many folds: less is left to chance
 FOLDS, STARTS = 4, 2  # the bag holds so many mixtures of a size, their product
 PARTS = 8  # each fold holds out one of so many parts of the rows
@@ -187,11 +188,12 @@ def grown_mixture(rows: Rows, given: int, most: int, seed: int = 0) -> tuple[Ten
 def _samples(rows: Rows, given: int, seed: int) -> list[Tensor]:
     """For every fold the rows (n, C + D) that it is made of, in an order of the seed."""
     folds, samples = FOLDS if rows.n <= FEW_ROWS else FOLDS // 2, []
-    for fold in range(folds if rows.n > FIT_ROWS else 1):
-        x, c = rows.sample(FIT_ROWS, seed * folds + fold)
+    size = min(FIT_ROWS, max(FEW_ROWS, FIT_NUMBERS // (rows.dim + given) ** 2 * 2))
+    for fold in range(folds if rows.n > size else 1):
+        x, c = rows.sample(size, seed * folds + fold)
         u = (x if c is None or not given else torch.cat([c, x], 1)).double()
         samples.append(u[torch.randperm(len(u), generator=torch.Generator().manual_seed(seed)).to(u.device)])
-    return samples if rows.n > FIT_ROWS else samples * folds
+    return samples if rows.n > size else samples * folds
 
 
 def _fold(u: Tensor, index: int) -> Fold:

@@ -30,6 +30,24 @@ class Sums(NamedTuple):
     first: Tensor
     second: Tensor
 
+    @classmethod
+    def none(cls, components: int, u: Tensor) -> Self:
+        """The sums over none of the rows u (n, M)."""
+        shape = components, u.shape[1]
+        return cls(u.new_zeros(components), u.new_zeros(shape), u.new_zeros(*shape, u.shape[1]))
+
+    def plus(self, r: Tensor, u: Tensor, phi: Tensor | None) -> Sums:
+        """These and the sums over rows u (n, M) with responsibilities r (K, n), by their features where these are."""
+        if phi is None:
+            second = torch.stack([(u * each[:, None]).T @ u for each in r])
+            return Sums(self.n + r.sum(1), self.first + r @ u, self.second + second)
+        sums, dim = r @ phi, u.shape[1]
+        i, j = torch.tril_indices(dim, dim, device=u.device)
+        second = torch.empty_like(self.second)
+        second[:, i, j] = sums[:, dim + 1 :]
+        second[:, j, i] = sums[:, dim + 1 :]
+        return Sums(self.n + sums[:, 0], self.first + sums[:, 1 : dim + 1], self.second + second)
+
 
 class NormalMixture(NamedTuple):
     r"""K normal components in M coordinates.
@@ -74,15 +92,11 @@ class NormalMixture(NamedTuple):
 
     def sums(self, rows: Quadratic) -> tuple[Sums, float]:
         """The E-step, and the mean log-density of the rows, nats a row."""
-        total, log_density = Sums(*(torch.zeros_like(t) for t in self)), 0.0
+        total, log_density = Sums.none(len(self.means), rows.u), 0.0
         for (u, phi), logits in self._scored(rows):
             each = logits.logsumexp(1, keepdim=True)
             r, log_density = (logits - each).exp().T, log_density + float(each.sum())
-            if phi is not None:
-                part = unpacked(r @ phi, u.shape[1])
-            else:
-                part = Sums(r.sum(1), r @ u, torch.stack([(u * each[:, None]).T @ u for each in r]))
-            total = Sums(*(t + p for t, p in zip(total, part, strict=True)))
+            total = total.plus(r, u, phi)
         return total, log_density / len(rows.u)
 
     def _scored(self, rows: Quadratic) -> Iterator[tuple[Piece, Tensor]]:
@@ -154,22 +168,14 @@ def cells(rows: Quadratic, components: int, generator: torch.Generator) -> Sums:
     for _ in range(LLOYD_STEPS):
         cell = _nearest(some, centres)
         count = torch.bincount(cell, minlength=components).to(u)[:, None]
-        total = torch.zeros_like(centres).index_add_(0, cell, some)
-        centres = torch.where(count > 0, total / count.clamp(min=1), centres)
-    sums = u.new_zeros(components, rows.width)
+        moved = torch.zeros_like(centres).index_add_(0, cell, some)
+        centres = torch.where(count > 0, moved / count.clamp(min=1), centres)
+    total = Sums.none(components, u)
     for part, phi in rows.pieces(components):
-        sums.index_add_(0, _nearest(part, centres), features(part) if phi is None else phi)
-    return unpacked(sums, u.shape[1])
+        inside = _nearest(part, centres) == torch.arange(components, device=u.device)[:, None]
+        total = total.plus(inside.to(u), part, phi)
+    return total
 
 
 def _nearest(u: Tensor, centres: Tensor) -> Tensor:
     return (centres.square().sum(1) - 2 * u @ centres.T).argmin(1)
-
-
-def unpacked(sums: Tensor, dim: int) -> Sums:
-    """The sums of features (K, F), the products as symmetric matrices."""
-    i, j = torch.tril_indices(dim, dim, device=sums.device)
-    second = sums.new_empty(len(sums), dim, dim)
-    second[:, i, j] = sums[:, dim + 1 :]
-    second[:, j, i] = sums[:, dim + 1 :]
-    return Sums(sums[:, 0], sums[:, 1 : dim + 1], second)
