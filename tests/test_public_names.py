@@ -23,6 +23,7 @@ PROMISED = {
     *("grow", "train", "rbig", "gaussianization_flow", "save", "load", "read_notes"),
     *("haar_rotation", "hadamard_rotation", "ica_rotation", "pca_rotation", "whitening"),
     *("pursuit_rotation", "sliced_rotation"),
+    *("MixtureTransport", "hybrid", "Dequantized"),
     *("VAE", "ConditionalVAE", "Bound", "ConvEncoder", "ConvDecoder", "Density", "one_hot"),
     *("Likelihood", "Bernoulli", "ContinuousBernoulli", "Gaussian", "DiscretisedLogistic", "MSSSIMEnergy"),
     *("conv_vae_64", "conditional_vae_28", "LabelPoints"),
