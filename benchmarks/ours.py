@@ -21,6 +21,7 @@ from gaussflow.recipes import (
     ica_rotation,
     pca_rotation,
     rbig,
+    sliced_rotation,
     whitening,
 )
 from gaussflow.training.train import train
@@ -132,6 +133,7 @@ OURS: dict[str, Method] = {
     "rbig_householder": partial(grown, lambda: householder_rotation),
     "rbig_pca": partial(grown, lambda: pca_rotation),
     "rbig_ica": partial(grown, lambda: ica_rotation),
+    "rbig_sliced": partial(grown, lambda: sliced_rotation),
     "rbig_whitening": partial(grown, lambda: whitening),
     "rbig_alternating": partial(grown, alternating),
     "trained": partial(trained, 6),

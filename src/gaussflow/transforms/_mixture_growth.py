@@ -28,7 +28,7 @@ STILL = 1e-2  # nats a row: a step that gains less is the last
 LEAST_ROWS = 8  # rows a component
 LOSS_OF_TWO = 0.05  # nats a row by which two components are worse than one where there is nothing to be found
 FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
-LEAST_GAIN = 5e-3  # nats a row that components have to buy, in two doublings
+LEAST_GAIN = 1e-3  # nats a coordinate that components have to buy in two doublings
 COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
 FEWEST_ROWS = 16
 STACKING_STEPS = 100
@@ -65,10 +65,10 @@ class Growth:
 
     def grow(self, most: int) -> int:
         """Double the components until two doublings bought too little, or two components lose; the best number."""
-        scores, size = [self._mean(1)], 2
+        scores, size, dim = [self._mean(1)], 2, self.folds[0].held_out.shape[1] - self.given
         while size <= min(most, len(self.folds[0].fitted.u) // LEAST_ROWS):
             scores.append(self._mean(size))
-            stalled = max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN
+            stalled = max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN * dim
             if stalled or (size == 2 and scores[1] < scores[0] - LOSS_OF_TWO):
                 break
             size *= 2
