@@ -22,7 +22,7 @@ from gaussflow.transforms.base import Transform
 
 LOG_BOUND = 14.0  # of the logarithms of conditional scales, in units of the coordinate
 REACH = 10.0  # beyond so many standard deviations of the outermost component the map goes on as a straight line
-NEWTON_STEPS = 24
+NEWTON_STEPS = 18
 CHUNK = 2**19  # elements of a temporary
 LEAST = 1e-32  # smallest weight of a component given the coordinates before
 DRAWN = 2**12  # samples at once
