@@ -66,7 +66,7 @@ MUTANTS = [
     Mutant("recipes/_discrete.py", "int(counts.max()) >= TIES * len(x)", "False", "tests/test_hybrid.py"),
     Mutant("models/dequantized.py", "return total - math.log(self.points) + volume", "return total + volume", "tests/test_hybrid.py"),
     Mutant("models/dequantized.py", "((x - self.origins) / steps).floor()", "((x - self.origins) / steps).round()", "tests/test_hybrid.py"),
-    Mutant("transforms/base.py", "for part in reversed(list(self)):", "for part in self:", contract("round_trip")),
+    Mutant("transforms/base.py", "for part in reversed(list(self)):\n            z, ladj", "for part in self:\n            z, ladj", contract("round_trip")),
     Mutant("transforms/base.py", "                rows = rows.through(part)\n", "                pass\n", "tests/test_chain.py"),
     Mutant("transforms/base.py", "return all(part.smooth for part in self)", "return True", "tests/test_chain.py"),
     Mutant("transforms/base.py", "if rows.dim != self.dim:", "if False:", contract("fit_door", "test_contract_far.py")),
