@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from benchmarks.lab.experiment import Line
 from benchmarks.lab.growth import blocks_to
 from benchmarks.lab.intervals import Interval
-from benchmarks.lab.scaling_report import exponent, table
+from benchmarks.lab.scaling_report import SHARES, exponent, table
 
-SHARE = 0.1
 HYBRID = "hybrid"
+LEVEL = 0.1  # of a block: counts that are nearer are the same
 NAMES = {HYBRID: "hybrid", "rbig": "rbig", "ica": "ICA", "haar": "Haar rotations"}
 SHORT = {"marginals": "", "mixture": "M", "turn": "T"}
 
 
-def blocks_of(line: Line) -> float | None:
-    """Blocks after the marginals that leave a tenth of what these leave, or None where no block does."""
-    return blocks_to(line["left"], SHARE * line["left"][0])
+def blocks_of(line: Line, share: float = 0.1) -> float | None:
+    """Blocks after the marginals that leave a share of what these leave, or None where no block does."""
+    return blocks_to(line["left"], share * line["left"][0])
 
 
 def share_of(line: Line) -> float:
@@ -35,9 +35,9 @@ def by_law(lines: Sequence[Line], rule: str) -> dict[str, dict[int, Line]]:
     return dict(out)
 
 
-def growth_of(found: dict[int, Line], dims: Sequence[int]) -> Interval:
-    """The slope of log blocks over log D through those of the dimensions at which a tenth was reached."""
-    blocks = {dim: blocks_of(found[dim]) for dim in dims if dim in found}
+def growth_of(found: dict[int, Line], share: float) -> Interval:
+    """The slope of log blocks over log D through those of the dimensions at which the share was reached."""
+    blocks = {dim: blocks_of(line, share) for dim, line in found.items()}
     return exponent({dim: [value] for dim, value in blocks.items() if value is not None})
 
 
@@ -47,67 +47,65 @@ def rules_of(lines: Sequence[Line]) -> list[str]:
 
 
 def report(lines: list[Line]) -> str:
-    """For every rule a table of blocks, then which grows how beside the hybrid, and what the hybrid leaves."""
-    parts = [_blocks(lines, rule) for rule in rules_of(lines)]
-    parts += [_beside(lines, rule) for rule in rules_of(lines) if rule != HYBRID and by_law(lines, HYBRID)]
+    """For every rule tables of blocks, then how they grow beside those of the hybrid, and what the hybrid leaves."""
+    parts = [_blocks(lines, rule, share) for rule in rules_of(lines) for share in SHARES]
     if by_law(lines, HYBRID):
+        parts += [_beside(lines, rule, share) for rule in rules_of(lines) if rule != HYBRID for share in SHARES]
         parts.append(_left(lines))
     return "\n\n".join(parts)
 
 
-def _blocks(lines: Sequence[Line], rule: str) -> str:
+def _blocks(lines: Sequence[Line], rule: str, share: float) -> str:
     found = by_law(lines, rule)
     dims = sorted({dim for each in found.values() for dim in each})
     rows = [["problem", *(f"D = {dim}" for dim in dims), "exponent"]]
     for problem, each in found.items():
-        slope = growth_of(each, dims)
+        slope = growth_of(each, share)
         told = f"{slope.value:.2f} ± {slope.half:.2f}" if math.isfinite(slope.half) else ""
-        rows.append([problem, *(_cell(each.get(dim)) for dim in dims), told])
-    count = len(lines_there := [line for each in found.values() for line in each.values()])
-    reached = sum(blocks_of(line) is not None for line in lines_there)
+        rows.append([problem, *(_cell(each.get(dim), share) for dim in dims), told])
+    runs = [blocks_of(line, share) for each in found.values() for line in each.values()]
     head = (
-        f"**{NAMES[rule]}: blocks after the marginals to a tenth of the loss that these leave.** Reached in {reached} "
-        f"of {count} runs. The exponent, with its 95 % interval, is of the D at which it was, where these are three."
+        f"**{NAMES[rule]}: blocks after the marginals to {SHARES[share]} of the loss that these leave.** Reached in "
+        f"{sum(blocks is not None for blocks in runs)} of {len(runs)} runs. The exponent of D, with its 95 % interval, "
+        "is that of the runs which got there, where these are three."
     )
     return head + "\n\n" + table(rows)
 
 
-def _cell(line: Line | None) -> str:
+def _cell(line: Line | None, share: float) -> str:
     if line is None:
         return ""
-    blocks = blocks_of(line)
+    blocks = blocks_of(line, share)
     return f"not in {len(line['left']) - 1} ({share_of(line):.0%} left)" if blocks is None else f"{blocks:.1f}"
 
 
-def _beside(lines: Sequence[Line], rule: str) -> str:
-    """How the exponents of the hybrid and of a rule differ at the D that both reached; where one alone got there."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for problem, ours in by_law(lines, HYBRID).items():
-        theirs = by_law(lines, rule).get(problem, {})
-        if theirs:
-            groups[verdict(ours, theirs)].append(problem)
-    said = "; ".join(f"{name}: {', '.join(members)}" for name, members in sorted(groups.items()))
-    return f"**Growth of the hybrid beside {NAMES[rule]}.** {said[:1].upper()}{said[1:]}."
+def _beside(lines: Sequence[Line], rule: str, share: float) -> str:
+    """In how many runs on the same law and D the hybrid needs fewer blocks than a rule, and which grow faster."""
+    ours, theirs = by_law(lines, HYBRID), by_law(lines, rule)
+    pairs = [(ours[law][dim], theirs[law][dim]) for law in ours for dim in ours[law] if dim in theirs.get(law, {})]
+    counts = Counter(compared(blocks_of(a, share), blocks_of(b, share)) for a, b in pairs)
+    told = [f"{what} in {number}" for what, number in counts.most_common()]
+    slopes = {law: (growth_of(ours[law], share), growth_of(theirs[law], share)) for law in ours if law in theirs}
+    flatter = [law for law, (a, b) in slopes.items() if b.value - a.value > math.hypot(a.half, b.half)]
+    steeper = [law for law, (a, b) in slopes.items() if a.value - b.value > math.hypot(a.half, b.half)]
+    return (
+        f"**The hybrid beside {NAMES[rule]}, to {SHARES[share]} of the loss.** Of {len(pairs)} pairs of runs: "
+        f"{', '.join(told) or 'none'}. By the 95 % intervals of the exponents flatter on {', '.join(flatter) or 'none'}"
+        f" and steeper on {', '.join(steeper) or 'none'}."
+    )
 
 
-def verdict(ours: dict[int, Line], theirs: dict[int, Line]) -> str:
-    """Which of two grows more slowly with D, as far as their runs say.
-
-    Where both reached a tenth at three D or more, by exponents and their intervals; else by the highest D at which
-    each reached it.
-    """
-    both = [dim for dim in ours if dim in theirs]
-    there = [[dim for dim in both if blocks_of(each[dim]) is not None] for each in (ours, theirs)]
-    common = [dim for dim in there[0] if dim in there[1]]
-    if len(common) >= 3 and there[0] == there[1]:
-        a, b = growth_of(ours, common), growth_of(theirs, common)
-        gap = a.value - b.value
-        if abs(gap) <= math.hypot(a.half, b.half):
-            return "not to be told apart"
-        return "flatter" if gap < 0 else "steeper"
-    if there[0] == there[1]:
-        return "reached by both at too few D" if common else "reached by neither"
-    return "reached by the hybrid at more D" if len(there[0]) > len(there[1]) else "reached by the other at more D"
+def compared(ours: float | None, theirs: float | None) -> str:
+    """The blocks of the hybrid beside those of another, each None where it did not get there."""
+    if ours is None or theirs is None:
+        return (
+            "reached by neither"
+            if ours is theirs
+            else f"reached by {'the hybrid' if theirs is None else 'the other'} alone"
+        )
+    if abs(ours - theirs) < LEVEL:
+        return "as many blocks"
+    return "fewer blocks" if ours < theirs else "more blocks"
 
 
 def _left(lines: Sequence[Line]) -> str:
