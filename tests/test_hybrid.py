@@ -176,3 +176,14 @@ def test_wrong_steps_are_refused(steps: list[float], origins: list[float] | None
         Dequantized(Flow(Standardize(2)), steps, origins)
     with pytest.raises(TypeError, match="made of a density"):
         Dequantized(Standardize(2), steps)  # type: ignore[arg-type]
+
+
+def test_rows_that_differ_in_scale_alone_are_not_bent_first() -> None:
+    root = torch.linalg.cholesky(torch.full((6, 6), 0.9, dtype=F64) + 0.1 * torch.eye(6))
+    scaled = lambda seed: (1.2 * noise(3000, 1, seed)).exp() * noise(3000, 6, seed + 1) @ root.T  # noqa: E731
+    flow, history = hybrid(scaled(0), progress=False)
+    assert history[0]["kind"] == "mixture"
+    bent, _ = rbig(scaled(0), max_blocks=20, progress=False)
+    fresh = scaled(7)
+    with torch.no_grad():
+        assert float((flow.log_prob(fresh) - bent.log_prob(fresh)).mean()) > 0.2

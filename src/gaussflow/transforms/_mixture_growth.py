@@ -58,8 +58,8 @@ class Growth:
     context.
     """
 
-    def __init__(self, folds: Sequence[Fold], given: int, shrinkage: float) -> None:
-        self.folds, self.given, self.shrinkage = folds, given, shrinkage
+    def __init__(self, folds: Sequence[Fold], given: int, shrinkage: float, starts: int = STARTS) -> None:
+        self.folds, self.given, self.shrinkage, self.starts = folds, given, shrinkage, starts
         self.prior = float(folds[0].fitted.u.shape[1])
         self.fits: dict[int, list[Fit]] = {}
 
@@ -108,7 +108,7 @@ class Growth:
 
     def _fit(self, size: int, fold: Fold) -> Fit:
         mixtures = []
-        for start in range(STARTS if size > 1 else 1):
+        for start in range(self.starts if size > 1 else 1):
             generator = torch.Generator().manual_seed((fold.seed * STARTS + start) * 1_000_003 + size)
             sums = cells(fold.fitted, size, generator)
             mixtures.append(NormalMixture.of_sums(sums, self.prior, self.shrinkage))
@@ -183,6 +183,19 @@ def grown_mixture(rows: Rows, given: int, most: int, seed: int = 0) -> tuple[Ten
     held_out = torch.cat([fold.held_out for fold in folds])[:, given:] * scale[given:] + loc[given:]
     plain = scale[given:].log().sum() - 0.5 * (held_out.square() + math.log(2 * math.pi)).sum(1)
     return (loc, scale, mixture) if _surely(score - plain) else standard
+
+
+def held_out_scores(x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """How well a mixture would do, from one fit: an eighth of the rows x (n, D), by index (h,), and their log-density.
+
+    The log-density (h,) is that under a single mixture fitted to the other rows, as large as they confirm.
+    """
+    given = 0 if context is None else context.shape[1]
+    u = (x if context is None else torch.cat([context, x], 1)).double()
+    loc, scale, shrinkage = _units(u)
+    growth = Growth([_fold((u - loc) / scale, 0)], given, shrinkage, starts=1)
+    scores = growth.score(growth.grow(len(u)))
+    return torch.arange(0, len(u), PARTS, device=u.device), scores - scale[given:].log().sum()
 
 
 def _samples(rows: Rows, given: int, seed: int) -> list[Tensor]:
