@@ -11,6 +11,7 @@ from gaussflow.recipes._rotations import (
 )
 from gaussflow.recipes.gaussianization_flow import gaussianization_flow
 from gaussflow.recipes.hybrid import hybrid
+from gaussflow.recipes.image_flow import image_flow
 from gaussflow.recipes.io import load, read_notes, save
 from gaussflow.recipes.learn_images import class_prior, learn_images
 from gaussflow.recipes.rbig import rbig
@@ -26,6 +27,7 @@ __all__ = [
     "hadamard_rotation",
     "hybrid",
     "ica_rotation",
+    "image_flow",
     "learn_images",
     "load",
     "pca_rotation",

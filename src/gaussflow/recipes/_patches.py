@@ -1,0 +1,110 @@
+"""One mixture of normal laws for the patches at all places of an image, with as many components as pay."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
+from gaussflow.transforms.mixture_transport import MixtureTransport
+
+STEPS, MORE_STEPS = 12, 4  # of expectation maximisation, from the start and under a weaker prior
+GROWTH = 4  # components, from one size to the next
+ROWS_EACH = 200  # rows a component that tell enough of it
+FEWEST, LEAST = 30_000, 20  # rows that are taken where there are so many, and rows a component that there must be
+GAIN = 0.01  # nats a place that more components have to buy
+WEAKER = 10.0  # a step of the prior
+STACKING_STEPS = 100
+
+
+class Patches(NamedTuple):
+    """Patches (n, M) of rows, what is given first, in float64; and those of rows held out (h, M)."""
+
+    fitted: Tensor
+    held_out: Tensor
+    given: int
+
+    @classmethod
+    def of(cls, fitted: tuple[Tensor, Tensor | None], held_out: tuple[Tensor, Tensor | None]) -> Self:
+        """From what moves and what is given."""
+        u, v = (torch.cat([x] if c is None else [c, x], 1).double() for x, c in (fitted, held_out))
+        return cls(u, v, u.shape[1] - fitted[0].shape[1])
+
+
+def patch_transport(
+    patches: Patches, most: int, dtype: torch.dtype, generator: torch.Generator
+) -> tuple[MixtureTransport, float]:
+    """The transport of the mixture that held-out patches like best, and what it gives them: nats a place.
+
+    Mixtures of 1, 4, 16, ... components are fitted until the next size buys too little. Patches of a flat ground
+    vary a thousand times less than those of an edge, so the prior, which draws all components to one size, is weakened
+    as far as held-out patches ask for it. What is taken is the best mean of the mixtures of all sizes: the coarse ones
+    catch the rare patches that no component of the fine ones expects.
+    """
+    u = patches.fitted[torch.randperm(len(patches.fitted), generator=generator).to(patches.fitted.device)]
+    loc, scale = u.mean(0), u.std(0, correction=0)
+    scale = torch.where(scale > 1e-9, scale, 1.0)
+    held_out = (patches.held_out - loc) / scale
+    mixtures, scores = _grown((u - loc) / scale, held_out, patches.given, most, generator)
+    log_weights, score = _stacked(torch.stack(scores))
+    mixture = NormalMixture(
+        torch.cat([m.log_weights + weight for m, weight in zip(mixtures, log_weights, strict=True)]),
+        torch.cat([m.means for m in mixtures]),
+        torch.cat([m.factors for m in mixtures]),
+    )
+    moved = u.shape[1] - patches.given
+    transport = MixtureTransport(moved, len(mixture.means), patches.given, dtype=dtype, device=u.device)
+    transport._write(loc, scale, mixture)
+    return transport, score - float(scale[patches.given :].log().sum())
+
+
+def _grown(
+    u: Tensor, held_out: Tensor, given: int, most: int, generator: torch.Generator
+) -> tuple[list[NormalMixture], list[Tensor]]:
+    """Mixtures of growing size, the best one last, and the log-densities (h,) that each gives to rows held out."""
+    mixtures: list[NormalMixture] = []
+    scores: list[Tensor] = []
+    size, prior = 1, float(u.shape[1])
+    while size <= most and len(u) >= LEAST * size:
+        rows = Quadratic(u[: max(FEWEST, ROWS_EACH * size)])
+        mixture, score, prior = _fitted(rows, held_out, given, size, prior, generator)
+        if scores and float(score.mean()) < float(scores[-1].mean()) + GAIN:
+            break
+        mixtures.append(mixture)
+        scores.append(score)
+        size *= GROWTH
+    return mixtures, scores
+
+
+def _fitted(
+    rows: Quadratic, held_out: Tensor, given: int, size: int, prior: float, generator: torch.Generator
+) -> tuple[NormalMixture, Tensor, float]:
+    """A mixture of that size, the log-densities (h,) of rows held out, and the prior that was best."""
+    best = NormalMixture.of_sums(cells(rows, size, generator), prior, 0.0)
+    best = _climbed(best, rows, prior, STEPS if size > 1 else 0)
+    score = best.log_density(held_out, given)
+    while size > 1:
+        tried = _climbed(best, rows, prior / WEAKER, MORE_STEPS)
+        its_score = tried.log_density(held_out, given)
+        if float(its_score.mean()) < float(score.mean()) + GAIN:
+            break
+        best, score, prior = tried, its_score, prior / WEAKER
+    return best, score, prior
+
+
+def _climbed(mixture: NormalMixture, rows: Quadratic, prior: float, steps: int) -> NormalMixture:
+    for _ in range(steps):
+        mixture = NormalMixture.of_sums(mixture.sums(rows)[0], prior, 0.0)
+    return mixture
+
+
+def _stacked(scores: Tensor) -> tuple[Tensor, float]:
+    """The log-weights (S,) of the mean density that rows held out like best, and what it gives to them, nats a row."""
+    log_weights = scores.new_zeros(len(scores)) - math.log(len(scores))
+    for _ in range(STACKING_STEPS):
+        share = (scores + log_weights[:, None]).softmax(0).sum(1)
+        log_weights = ((share + 1) / (share + 1).sum()).log()
+    return log_weights, float((scores + log_weights[:, None]).logsumexp(0).mean())
