@@ -33,11 +33,13 @@ def law(dim: int = 3, components: int = 4, seed: int = 0) -> torch.distributions
     )
 
 
-def transport_of(mixture: torch.distributions.MixtureSameFamily, context_dim: int = 0) -> MixtureTransport:
-    """The map of a known mixture, its first coordinates taken as context."""
+def transport_of(
+    mixture: torch.distributions.MixtureSameFamily, context_dim: int = 0, room: int = 0
+) -> MixtureTransport:
+    """The map of a known mixture, its first coordinates taken as context, with room for more components."""
     parts = mixture.component_distribution
     components, dim = parts.loc.shape
-    transport = MixtureTransport(dim - context_dim, components, context_dim, dtype=F64)
+    transport = MixtureTransport(dim - context_dim, components + room, context_dim, dtype=F64)
     factors = torch.linalg.inv(parts.scale_tril)
     line = torch.zeros(dim, dtype=F64)
     transport._write(line, line + 1, NormalMixture(mixture.mixture_distribution.probs.log(), parts.loc, factors))
@@ -62,6 +64,12 @@ def test_the_density_is_that_of_the_mixture(gradients: bool) -> None:
     x = drawn(mixture, 500)
     with torch.set_grad_enabled(gradients):
         torch.testing.assert_close(Flow(transport_of(mixture)).log_prob(x), mixture.log_prob(x), atol=1e-10, rtol=1e-10)
+
+
+def test_room_for_more_components_changes_nothing() -> None:
+    mixture = law()
+    x = drawn(mixture, 100)
+    torch.testing.assert_close(Flow(transport_of(mixture, room=3)).log_prob(x), mixture.log_prob(x))
 
 
 def test_the_image_of_the_mixture_is_standard_normal() -> None:
