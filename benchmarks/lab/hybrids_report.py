@@ -14,7 +14,7 @@ from benchmarks.lab.scaling_report import SHARES, exponent, table
 HYBRID = "hybrid"
 LEVEL = 0.1  # of a block: counts that are nearer are the same
 NAMES = {HYBRID: "hybrid", "rbig": "rbig", "ica": "ICA", "haar": "Haar rotations"}
-SHORT = {"marginals": "", "mixture": "M", "turn": "T"}
+SHORT = {"mixture": "M", "turn": "T"}
 
 
 def blocks_of(line: Line, share: float = 0.1) -> float | None:
