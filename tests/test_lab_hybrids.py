@@ -3,6 +3,7 @@
 import json
 import math
 from itertools import islice
+from typing import cast
 
 import numpy as np
 import pytest
@@ -51,6 +52,8 @@ def test_rotations_alone_follow_theory_on_normal_rows():
     assert np.mean(shares) == pytest.approx(theory.rate(8) ** 4, rel=0.25)
     whitened = follow(islice(hybrids.rotated("rbig", train, 0), 3), test, law.nats(test), share=0.15)
     assert (whitened.ended, len(whitened.left)) == ("reached", 2)
+    second = next(islice(hybrids.rotated("rbig", train, 0), 1, None))
+    assert isinstance(next(iter(cast(Chain, second))), Whiten)
 
 
 def test_what_was_reached_and_what_was_left():

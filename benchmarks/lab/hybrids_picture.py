@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 APART = 0.05  # shift in log D for each rule, so that none covers another
 HIGHEST = 150
+TOLD = (HYBRID, "rbig")  # of these it is written what they leave
 
 
 def draw(lines: list[Line]) -> Figure:
@@ -27,7 +28,7 @@ def draw(lines: list[Line]) -> Figure:
     for axis, problem in zip(axes, problems, strict=False):
         for rule in reversed(rules_of(lines)):
             _series(axis, by_law(lines, rule).get(problem, {}), rule)
-        _scales(axis, problem)
+        _scales(axis, problem, max(line["dim"] for line in lines))
     for axis in axes[len(problems) :]:
         axis.remove()
     _legend(figure, rules_of(lines))
@@ -49,14 +50,17 @@ def _series(axis: Axes, found: dict[int, Line], rule: str) -> None:
         if dim not in there:
             at = (dim * shift, max(1, len(line["left"]) - 1))
             axis.plot(*at, **_look(rule) | {"linestyle": "", "markerfacecolor": "white"})
-            if rule == HYBRID:
-                axis.annotate(f"{share_of(line):.0%}", at, (0, 7), textcoords="offset points", ha="center", fontsize=7)
+            if rule in TOLD:
+                style = {"textcoords": "offset points", "ha": "center", "fontsize": 7, "color": _look(rule)["color"]}
+                axis.annotate(f"{share_of(line):.0%}", at, (0, 6), **style)
 
 
-def _scales(axis: Axes, problem: str) -> None:
+def _scales(axis: Axes, problem: str, largest: int) -> None:
     axis.set_title(problem.replace("_", ", "), fontsize=10)
     axis.set_xscale("log", base=2)
-    axis.set(yscale="log", ylim=(0.8, HIGHEST), xlabel="dimension D", ylabel="blocks after the marginals")
+    axis.set(yscale="log", ylim=(0.8, HIGHEST), xlim=(1.5, 1.5 * max(4, largest)), xlabel="dimension D")
+    axis.set_ylabel("blocks after the marginals", fontsize=9)
+    axis.set_xticks([dim for dim in (2, 4, 8, 16, 32, 64) if dim <= max(4, largest)])
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
@@ -72,5 +76,5 @@ def _legend(figure: Figure, rules: Sequence[str]) -> None:
         "markerfacecolor": "white",
         "color": "0.4",
     }
-    handles.append(Line2D([], [], label="ended before a tenth\n(of the hybrid: what is left)", **style))
+    handles.append(Line2D([], [], label="ended before a tenth;\nwhat is left is beside it", **style))
     figure.legend(handles=handles, loc="outside right upper", fontsize=7, frameon=False)
