@@ -86,6 +86,8 @@ def test_context_comes_after_what_is_given() -> None:
     y[:, 2] = y[:, 0] - 2 * context[:, 1]
     fitted = Given(MixtureTransport(1, 1, context_dim=3, dtype=F64), 3, [[2]], [[0]]).fit(y, context)
     assert fitted.context_dim == 2
+    alone = fitted.inner(y[:, 2:], torch.cat([y[:, :1], context], 1))
+    assert torch.equal(fitted(y, context)[0][:, 2:], alone[0])
     assert float(fitted(y, context)[1].detach().mean()) > 4  # the coordinate follows from the two
 
 
