@@ -37,7 +37,7 @@ def _quick() -> list[Case]:
     """Three laws; rotations at random for the one whose run is sure to end."""
     laws, dims = ("gaussian_log", "mixture", "banana"), (2, 8, 16)
     runs = [(HYBRID, laws, 0), ("rbig", laws, 8), ("haar", laws[:1], 24)]
-    return [_case(law, dim, rule, 1500, blocks) for rule, some, blocks in runs for law in some for dim in dims]
+    return [_case(law, dim, rule, 1200, blocks) for rule, some, blocks in runs for law in some for dim in dims]
 
 
 def _full() -> list[Case]:
