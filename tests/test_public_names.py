@@ -85,7 +85,8 @@ def test_transforms_say_their_shapes_and_are_final(name: str) -> None:
     if issubclass(kind, Transform) and not inspect.isabstract(kind):
         assert re.search(r"\(\.\.\.|torch.Size|\(D,\)", inspect.getdoc(kind))
         parameters = inspect.signature(kind).parameters
-        if kind not in (gaussflow.Chain, gaussflow.Inverse, gaussflow.Given, gaussflow.HaarStep):  # they hold no numbers
+        # those that hold no numbers of their own are nowhere
+        if kind not in (gaussflow.Chain, gaussflow.Inverse, gaussflow.Given, gaussflow.HaarStep):
             assert "device" in parameters
             assert all(parameters[p].kind is inspect.Parameter.KEYWORD_ONLY for p in ("device",))
         public = [getattr(gaussflow, n) for n in NAMES]
