@@ -106,15 +106,12 @@ def by_class(data: Data, options: argparse.Namespace) -> LogProb:
     start, generator = time.process_time(), torch.Generator().manual_seed(0)
     x = law.sample((), one_hot(labels, len(DIGITS)), generator).clamp(0, 1)
     drawn = Images(x, labels, (1, SIDE, SIDE), DIGITS)
-    print(f"{len(drawn)} digits drawn by class in {time.process_time() - start:.0f} CPU s")
+    print(f"{len(drawn)} digits drawn by class in {time.process_time() - start:.0f} CPU s", flush=True)
+    if options.picture:
+        grid_picture([data.test, drawn], options.picture, columns=8, titles=["real", "drawn by class"])
     if options.judge:
         judge = Judge(seed=0).fit(data.judged)
-        print(f"judge: real test images {judge.accuracy(data.test):.4f}, drawn {judge.accuracy(drawn):.4f}")
-    if options.picture:
-        first = [i * len(DIGITS) + j for j in range(8) for i in range(8)]
-        shown = drawn.take(torch.tensor(first)) if len(drawn) >= 80 else drawn
-        real = data.test.take(torch.arange(64))
-        grid_picture([real, shown], options.picture, columns=8, titles=["real", "drawn by class"])
+        print(f"judge: real test images {judge.accuracy(data.test):.4f}, drawn {judge.accuracy(drawn):.4f}", flush=True)
     return law.log_prob
 
 

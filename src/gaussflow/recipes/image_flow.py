@@ -36,7 +36,7 @@ def image_flow(
     *,
     levels: int = 256,
     valid: Data | None = None,
-    most: int = 256,
+    most: int = 64,
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[Dequantized, History]:
