@@ -56,8 +56,8 @@ def image_flow(
     ----------
     x
         Images (N, H W) of grey values k / (levels - 1), so in [0, 1]: a tensor, a re-iterable of chunks, or a `Rows`.
-        Pass ``as_rows(x, context)`` for the law given context, labels as `one_hot` for example; the two coarsest
-        scales depend on it.
+        Pass ``as_rows(x, context)`` for the law given context, labels as `one_hot` for example; the coarsest scale
+        depends on it.
     shape
         Height H and width W.
     levels
@@ -152,7 +152,7 @@ class Scales:
 
     def _add(self, scale: int, moved: list[list[int]], given: list[list[int]]) -> None:
         """Fit the block of these places."""
-        start, context = time.perf_counter(), self.train.context_dim if scale <= 2 else 0
+        start, context = time.perf_counter(), self.train.context_dim if scale == 1 else 0
         empty = MixtureTransport(len(moved[0]), 1, len(given[0]) + context, dtype=self.train.dtype)
         places = Given(empty.to(self.train.device), self.train.dim, moved, given)
         patches = Patches.of(places.patches(self.train), places.patches(self.held_out))
