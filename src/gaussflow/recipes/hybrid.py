@@ -30,6 +30,7 @@ STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
 MOST_BLOCKS = 20
 PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with
 MOST_OF_A_ROW = 50.0  # nats that one of them may say
+BEHIND = 2**15  # rows that what comes behind a mixture is fitted to: little is left, and every row meets each component
 REFITTED = 2**13  # up to so many rows the blocks are fitted again with the rows held out among them
 
 Fit: TypeAlias = Callable[[Rows, int], Transform]
@@ -199,6 +200,8 @@ class Search:
         self.made.append(kinds[chosen.kind])
         self.kinds = {k: fit for k, fit in self.kinds.items() if all(t.pays for t in trials if t.kind == k)}
         self.blocks.append(chosen.block)
+        if chosen.kind == "mixture" and self.train.n > BEHIND:
+            self.train = as_rows(*self.train.sample(BEHIND, self.seed))
         self.train, self.held_out = (rows.through(chosen.block) for rows in (self.train, self.held_out))
         self.nats -= chosen.gain
         return bool(self.kinds) and len(self.blocks) < MOST_BLOCKS
