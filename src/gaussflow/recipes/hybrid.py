@@ -25,9 +25,11 @@ from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.mixture_transport import MixtureTransport
 
 MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
-MIN_GAIN = 1e-2  # nats a row for which a block is worth its place
+MIN_GAIN = 5e-3  # nats a row for which a block is worth its place
+NEARLY = 0.9  # of the most nats that a block buys: one that buys so many sooner is taken
 STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
-MOST_BLOCKS = 20
+MOST_BLOCKS = 40
+TRIES = {"marginals": 1, "mixture": 1, "turn": 3}  # a turn that bought nothing may have turned the wrong way
 PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with
 MOST_OF_A_ROW = 50.0  # nats that one of them may say
 BEHIND = 2**15  # rows that what comes behind a mixture is fitted to: little is left, and every row meets each component
@@ -51,10 +53,10 @@ def hybrid(
     - a turn: `Whiten`, a `sliced_rotation`, whose directions other rows have confirmed, and a `MarginalSpline`.
 
     At each step a block of every kind is fitted to what the blocks before it leave. The one that buys most on the rows
-    held out stays; of two that buy as much to within 0.01 nats, the one that was fitted sooner. A kind that buys
-    nothing is not tried again, and the flow is done when none does: there is nothing to choose. (Nats for each second
-    are not what is compared: a turn is had in a moment, and where it stands in the place of a mixture, what it bought
-    is lost again.)
+    held out stays; of two that buy as much to a tenth, the one that was fitted sooner. A mixture that buys nothing is
+    not tried again, nor are turns when three in a row bought nothing; then the flow is done, with nothing to choose.
+    (Nats for each second alone are not what is compared: a turn is had in a moment, and where it stands in the place of
+    a much better mixture, what it bought is lost again.)
 
     With up to 8,192 rows, and no ``valid`` given, the blocks are fitted once more to all the rows.
 
@@ -164,6 +166,7 @@ class Trial(NamedTuple):
     gain: float
     error: float
     seconds: float
+    seed: int
 
     @property
     def pays(self) -> bool:
@@ -183,7 +186,8 @@ class Search:
         self.train, self.held_out, self.seed = train, held_out, seed
         self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}
         self.blocks: list[Transform] = []
-        self.made: list[Fit] = []
+        self.made: list[tuple[Fit, int]] = []
+        self.tries = dict(TRIES)
         self.nats, self.history = normal_nats(held_out) - volume, History()
 
     def step(self) -> bool:
@@ -191,34 +195,39 @@ class Search:
         kinds: dict[str, Fit] = self.kinds if self.blocks else first(self.train, self.seed)
         trials = [self._tried(kind, fit) for kind, fit in kinds.items()]
         most = max((trial.gain for trial in trials), default=0.0)
-        best = min((t for t in trials if t.gain >= most - MIN_GAIN), key=lambda t: t.seconds, default=None)
+        nearly = most - (1 - NEARLY) * abs(most)
+        best = min((t for t in trials if t.gain >= nearly), key=lambda t: t.seconds, default=None)
         chosen = best if best is not None and (best.pays or not self.blocks) else None
         for trial in trials:
             self._record(trial, trial is chosen)
-        if chosen is None:
-            return False
-        self.made.append(kinds[chosen.kind])
-        self.kinds = {k: fit for k, fit in self.kinds.items() if all(t.pays for t in trials if t.kind == k)}
+            self.tries[trial.kind] = TRIES[trial.kind] if trial.pays else self.tries[trial.kind] - 1
+        self.kinds = {kind: fit for kind, fit in self.kinds.items() if self.tries[kind] > 0}
+        if chosen is not None:
+            self._add(chosen, kinds[chosen.kind])
+        return bool(self.kinds) and len(self.blocks) < MOST_BLOCKS
+
+    def _add(self, chosen: Trial, fit: Fit) -> None:
+        """Take the block, and send the rows through it; a kind that failed before may do better behind it."""
+        self.made.append((fit, chosen.seed))
         self.blocks.append(chosen.block)
         if chosen.kind == "mixture" and self.train.n > BEHIND:
             self.train = as_rows(*self.train.sample(BEHIND, self.seed))
         self.train, self.held_out = (rows.through(chosen.block) for rows in (self.train, self.held_out))
         self.nats -= chosen.gain
-        return bool(self.kinds) and len(self.blocks) < MOST_BLOCKS
 
     def refitted(self, rows: Rows) -> list[Transform]:
         """Blocks of the same kinds fitted to other rows."""
         blocks: list[Transform] = []
-        for i, fit in enumerate(self.made):
-            blocks.append(fit(rows, self.seed + i))
-            if i + 1 < len(self.made):
+        for fit, seed in self.made:
+            blocks.append(fit(rows, seed))
+            if len(blocks) < len(self.made):
                 rows = rows.through(blocks[-1])
         return blocks
 
     def _tried(self, kind: str, fit: Fit) -> Trial:
-        start = time.perf_counter()
-        block = fit(self.train, self.seed + len(self.blocks))
-        return Trial(kind, block, *gain_and_error(block, self.held_out), time.perf_counter() - start)
+        start, seed = time.perf_counter(), self.seed + len(self.history)
+        block = fit(self.train, seed)
+        return Trial(kind, block, *gain_and_error(block, self.held_out), time.perf_counter() - start, seed)
 
     def _record(self, trial: Trial, kept: bool) -> None:
         record = {"block": len(self.blocks) + 1, "kind": trial.kind, "kept": kept, "gain": trial.gain}
