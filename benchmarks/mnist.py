@@ -99,19 +99,25 @@ def run(options: argparse.Namespace) -> None:
         grid_picture([test, drawn], options.picture, columns=10, titles=["real", "drawn"])
 
 
+def digits_parser(name: str, text: str, threads: int) -> argparse.ArgumentParser:
+    """A command line about the digits of a folder, with its threads, a picture, and a quick form."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=text)
+    parser.add_argument("--data", type=Path, required=True, help="folder with mnist.npz")
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="file for a picture of real and drawn digits")
+    parser.add_argument("--quick", action="store_true", help="few images: does it run at all")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mnist", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with mnist.npz")
+    parser = digits_parser("mnist", __doc__.split("\n")[0], threads=2)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds of training, about [600]")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=64, help="codes of the importance-weighted bound [64]")
     parser.add_argument("--images", type=int, default=2000, help="test images for the bounds [2000]")
     parser.add_argument("--drawn", type=int, default=2000, help="digits drawn for the judge [2000]")
     parser.add_argument("--float32", action="store_true", help="no bfloat16: for processors that have none")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="file for a picture of real and drawn digits")
-    parser.add_argument("--quick", action="store_true", help="few images: does it run at all")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     run(options)

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmarks.measure import commit
-from benchmarks.mnist import DIGITS, load
+from benchmarks.mnist import DIGITS, digits_parser, load
 from gaussflow import Dequantized, Flow, Whiten, as_rows, image_flow, one_hot, pca_rotation, rbig
 from gaussflow.apps.images import Images, grid_picture
 from gaussflow.apps.judge import Judge
@@ -138,15 +137,11 @@ def run(options: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.mnist_density", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with mnist.npz")
+    parser = digits_parser("mnist_density", __doc__.split("\n")[0], threads=1)
     parser.add_argument("--images", type=int, default=1000, help="test images for the density [1000]")
     parser.add_argument("--drawn", type=int, default=1000, help="digits drawn [1000]")
     parser.add_argument("--only", default="", help="laws with this in their name")
     parser.add_argument("--judge", action="store_true", help="train a judge and let it look at drawn digits")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="file for a picture of real and drawn digits")
-    parser.add_argument("--quick", action="store_true", help="few images: does it run at all")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     run(options)

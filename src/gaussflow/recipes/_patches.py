@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
+from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells, stacked
 from gaussflow.transforms.mixture_transport import MixtureTransport
 
 STEPS, MORE_STEPS = 12, 4  # of expectation maximisation, from the start and under a weaker prior
@@ -17,7 +16,6 @@ ROWS_EACH = 200  # rows a component that tell enough of it
 FEWEST, LEAST = 30_000, 20  # rows that are taken where there are so many, and rows a component that there must be
 GAIN = 0.01  # nats a place that more components have to buy
 WEAKER = 10.0  # a step of the prior
-STACKING_STEPS = 100
 
 
 class Patches(NamedTuple):
@@ -49,12 +47,9 @@ def patch_transport(
     scale = torch.where(scale > 1e-9, scale, 1.0)
     held_out = (patches.held_out - loc) / scale
     mixtures, scores = _grown((u - loc) / scale, held_out, patches.given, most, generator)
-    log_weights, score = _stacked(torch.stack(scores))
-    mixture = NormalMixture(
-        torch.cat([m.log_weights + weight for m, weight in zip(mixtures, log_weights, strict=True)]),
-        torch.cat([m.means for m in mixtures]),
-        torch.cat([m.factors for m in mixtures]),
-    )
+    log_weights = stacked(torch.stack(scores))
+    score = float((torch.stack(scores) + log_weights[:, None]).logsumexp(0).mean())
+    mixture = NormalMixture.mean_of(mixtures, list(log_weights))
     moved = u.shape[1] - patches.given
     transport = MixtureTransport(moved, len(mixture.means), patches.given, dtype=dtype, device=u.device)
     transport._write(loc, scale, mixture)
@@ -84,27 +79,12 @@ def _fitted(
 ) -> tuple[NormalMixture, Tensor, float]:
     """A mixture of that size, the log-densities (h,) of rows held out, and the prior that was best."""
     best = NormalMixture.of_sums(cells(rows, size, generator), prior, 0.0)
-    best = _climbed(best, rows, prior, STEPS if size > 1 else 0)
+    best = best.climbed(rows, prior, 0.0, STEPS if size > 1 else 0)
     score = best.log_density(held_out, given)
     while size > 1:
-        tried = _climbed(best, rows, prior / WEAKER, MORE_STEPS)
+        tried = best.climbed(rows, prior / WEAKER, 0.0, MORE_STEPS)
         its_score = tried.log_density(held_out, given)
         if float(its_score.mean()) < float(score.mean()) + GAIN:
             break
         best, score, prior = tried, its_score, prior / WEAKER
     return best, score, prior
-
-
-def _climbed(mixture: NormalMixture, rows: Quadratic, prior: float, steps: int) -> NormalMixture:
-    for _ in range(steps):
-        mixture = NormalMixture.of_sums(mixture.sums(rows)[0], prior, 0.0)
-    return mixture
-
-
-def _stacked(scores: Tensor) -> tuple[Tensor, float]:
-    """The log-weights (S,) of the mean density that rows held out like best, and what it gives to them, nats a row."""
-    log_weights = scores.new_zeros(len(scores)) - math.log(len(scores))
-    for _ in range(STACKING_STEPS):
-        share = (scores + log_weights[:, None]).softmax(0).sum(1)
-        log_weights = ((share + 1) / (share + 1).sum()).log()
-    return log_weights, float((scores + log_weights[:, None]).logsumexp(0).mean())

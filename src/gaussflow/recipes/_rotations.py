@@ -141,8 +141,7 @@ def pursuit_rotation(dim: int, generator: torch.Generator) -> Transform:
     >>> pursuit_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
     torch.Size([7, 3])
     """
-    seed = _seed(generator)
-    return Rotation(dim, confirmed(partial(projection_pursuit, seed=seed), seed=seed))
+    return _searched(dim, projection_pursuit, generator)
 
 
 def sliced_rotation(dim: int, generator: torch.Generator) -> Transform:
@@ -167,8 +166,7 @@ def sliced_rotation(dim: int, generator: torch.Generator) -> Transform:
     >>> sliced_rotation(3, torch.Generator()).fit(torch.randn(50, 3))(torch.randn(7, 3))[0].shape
     torch.Size([7, 3])
     """
-    seed = _seed(generator)
-    return Rotation(dim, confirmed(partial(sliced_wasserstein, seed=seed), seed=seed))
+    return _searched(dim, sliced_wasserstein, generator)
 
 
 def whitening(dim: int, generator: torch.Generator) -> Transform:
@@ -194,6 +192,12 @@ def whitening(dim: int, generator: torch.Generator) -> Transform:
     torch.Size([7, 3])
     """
     return Whiten(dim)
+
+
+def _searched(dim: int, search: Callable[..., torch.Tensor], generator: torch.Generator) -> Transform:
+    """A rotation by confirmed axes of a search that starts at random."""
+    seed = _seed(generator)
+    return Rotation(dim, confirmed(partial(search, seed=seed), seed=seed))
 
 
 def _seed(generator: torch.Generator) -> int:

@@ -15,9 +15,9 @@ from gaussflow.models.flow import Flow
 from gaussflow.recipes._discrete import UniformNoise, check_continuous, rounding_steps
 from gaussflow.recipes._rotations import sliced_rotation
 from gaussflow.rows import Data, Rows, as_rows
+from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
 from gaussflow.training._measures import gain_and_error, normal_nats
-from gaussflow.training.grow import HELD_OUT
 from gaussflow.transforms._mixture_growth import held_out_scores
 from gaussflow.transforms.affine import Whiten
 from gaussflow.transforms.base import Chain, Transform
@@ -113,7 +113,7 @@ def hybrid(
         held_out = None if held_out is None else held_out.through(noise)
     else:
         check_continuous("hybrid", rows)
-    search = Search(*((rows, held_out) if held_out is not None else _split(rows, seed)), seed, volume)
+    search = Search(*held_out_from("hybrid", rows, held_out, seed), seed, volume)
     with tqdm(desc="hybrid", unit="block", disable=not progress) as bar:
         while search.step():
             bar.set_postfix(valid=f"{search.nats:.4g}")
@@ -181,8 +181,6 @@ class Search:
     """
 
     def __init__(self, train: Rows, held_out: Rows, seed: int, volume: float = 0.0) -> None:
-        if held_out.dim != train.dim:
-            raise ValueError(f"hybrid wants valid rows of dimension {train.dim}, as the rows are; got {held_out.dim}.")
         self.train, self.held_out, self.seed = train, held_out, seed
         self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}
         self.blocks: list[Transform] = []
@@ -233,10 +231,3 @@ class Search:
         record = {"block": len(self.blocks) + 1, "kind": trial.kind, "kept": kept, "gain": trial.gain}
         record |= {"gain_error": trial.error, "valid": self.nats - trial.gain, "seconds": trial.seconds}
         self.history.append(record)
-
-
-def _split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    try:
-        return rows.split(HELD_OUT, seed)
-    except ValueError as error:
-        raise ValueError(f"hybrid has too few rows to hold some out: {rows.n}. Pass valid=...") from error

@@ -16,6 +16,7 @@ from gaussflow.models.flow import Flow
 from gaussflow.recipes._grey import grey_spline
 from gaussflow.recipes._patches import Patches, patch_transport
 from gaussflow.rows import Data, Rows, as_rows
+from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
 from gaussflow.transforms.base import Chain, Transform
 from gaussflow.transforms.given import ABSENT, Given
@@ -23,7 +24,7 @@ from gaussflow.transforms.haar_step import HaarStep
 from gaussflow.transforms.mixture_transport import MixtureTransport
 
 IMAGES = 2**16  # that are looked at
-HELD_OUT, HELD_OUT_IMAGES = 0.1, 500
+HELD_OUT_IMAGES = 500
 COARSEST = 64  # pixels of the coarsest image, whose law is one mixture
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # blocks that come before one, as (down, right)
 AROUND = tuple(product((-1, 0, 1), repeat=2))  # averages that a block is given
@@ -104,7 +105,7 @@ def image_flow(
     if rows.dim != height * width:
         raise ValueError(f"image_flow wants images of {height} x {width} = {height * width} pixels; got {rows.dim}.")
     generator = torch.Generator().manual_seed(check_int("image_flow", "seed", seed, 0))
-    train, held_out = rows.split(HELD_OUT, seed) if valid is None else (rows, as_rows(valid))
+    train, held_out = held_out_from("image_flow", rows, valid, seed)
     fitted, others = _noisy(train, IMAGES, step, generator), _noisy(held_out, HELD_OUT_IMAGES, step, generator)
     grey = _grey(fitted, step, levels)
     scales = Scales((height, width), fitted.through(grey), others.through(grey), most, generator)

@@ -17,12 +17,12 @@ from gaussflow.losses.decomposition import dependence, marginal_loss
 from gaussflow.models.flow import Flow
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
+from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
 from gaussflow.training._measures import nats_gained, normal_nats
 from gaussflow.transforms.base import Chain, Transform
 
 MakeBlock: TypeAlias = Callable[[int, torch.Generator], Transform]
-HELD_OUT = 0.1
 MIN_GAIN = 1e-3  # nats per row that the patience of blocks has to buy
 NOTHING = 1e-9  # nats per row of a block that only turns
 
@@ -100,9 +100,7 @@ def grow(
     check_int("grow", "patience", patience, 1)
     check_int("grow", "seed", seed, 0)
     rows = as_rows(rows)
-    train, held_out = _split(rows, seed) if valid is None else (rows, as_rows(valid))
-    if held_out.dim != rows.dim:
-        raise ValueError(f"grow wants valid rows of dimension {rows.dim}, as the rows are; got {held_out.dim}.")
+    train, held_out = held_out_from("grow", rows, valid, seed)
     growth = Growth(make_block, train, held_out, seed)
     if checkpoint is not None and Path(checkpoint).exists():
         growth.resume(checkpoint)
@@ -210,10 +208,3 @@ class Growth:
         parts = (self.train, self.held_out)
         sums = [f"{float(part.sum(lambda x, c: (x.sum(),))[0]):.9g}" for part in parts]
         return {"seed": self.seed, "rows": [[part.n, part.dim, part.context_dim] for part in parts], "sums": sums}
-
-
-def _split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    try:
-        return rows.split(HELD_OUT, seed)
-    except ValueError as error:
-        raise ValueError(f"grow has too few rows to hold some out: {rows.n}. Pass valid=...") from error

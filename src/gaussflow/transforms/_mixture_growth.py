@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gaussflow.rows import Rows, as_rows
 from gaussflow.transforms._moments import Frame, moments_and_shrinkage
-from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
+from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells, stacked
 
 FIT_ROWS = 2**16  # rows that one mixture is fitted on at most; with more rows each is fitted on others
 FIT_NUMBERS = 2**25  # and so many features of them: what a step costs for each component
@@ -31,7 +31,6 @@ FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the
 LEAST_GAIN = 1e-3  # nats a coordinate that components have to buy in two doublings
 COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
 FEWEST_ROWS = 16
-STACKING_STEPS = 100
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of a mixture
 STANDARD_ERRORS = 1.0  # by so many components have to beat the normal law, and this the standard one
 
@@ -88,14 +87,14 @@ class Growth:
             sizes.append(size)
             size //= COARSER
         scores = torch.stack([self.score(size) for size in sizes])
-        log_weights, room = _stacked(scores), most - 1
-        parts = [_weighted(self.fits[1][0].mixtures[0], log_weights[0])]
+        log_weights, room = stacked(scores), most - 1
+        parts, weights = [self.fits[1][0].mixtures[0]], [log_weights[0]]
         for log_weight, size in zip(log_weights[1:], sizes[1:], strict=True):
             each = [mixture for fit in self.fits[size] for mixture in fit.mixtures][: room // size]
-            parts += [_weighted(mixture, log_weight - math.log(len(each))) for mixture in each]
+            parts += each
+            weights += [log_weight - math.log(len(each))] * len(each)
             room -= size * len(each)
-        mixture = NormalMixture(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-        return mixture, (scores + log_weights[:, None]).logsumexp(0)
+        return NormalMixture.mean_of(parts, weights), (scores + log_weights[:, None]).logsumexp(0)
 
     def score(self, size: int) -> Tensor:
         """The log-density (h,) of all rows held out, each under the mixtures of this size that have not seen it."""
@@ -116,19 +115,9 @@ class Growth:
 
     def _climbed(self, mixtures: list[NormalMixture], fold: Fold, steps: int) -> Fit:
         """The mixtures after some more steps of expectation maximisation."""
-        mixtures = [self._maximised(mixture, fold.fitted, steps) for mixture in mixtures]
+        mixtures = [m.climbed(fold.fitted, self.prior, self.shrinkage, steps, STILL) for m in mixtures]
         scores = torch.stack([mixture.log_density(fold.held_out, self.given) for mixture in mixtures])
         return Fit(mixtures, scores.logsumexp(0) - math.log(len(mixtures)))
-
-    def _maximised(self, mixture: NormalMixture, rows: Quadratic, steps: int) -> NormalMixture:
-        before = -math.inf
-        for _ in range(steps):
-            sums, log_density = mixture.sums(rows)
-            mixture = NormalMixture.of_sums(sums, self.prior, self.shrinkage)
-            if log_density < before + STILL:
-                break
-            before = log_density
-        return mixture
 
     def _tune(self, size: int) -> None:
         """Halve the prior as long as the rows held out ask for it, or double it."""
@@ -229,16 +218,3 @@ def _surely(gain: Tensor) -> bool:
     gain = gain.clamp(max=MOST_OF_A_ROW)
     error = float(gain.std()) / math.sqrt(len(gain))
     return float(gain.mean()) > STANDARD_ERRORS * error
-
-
-def _weighted(mixture: NormalMixture, log_weight: Tensor) -> NormalMixture:
-    return mixture._replace(log_weights=mixture.log_weights + log_weight)
-
-
-def _stacked(scores: Tensor) -> Tensor:
-    """The log-weights (S,) of the mean density that fits best, from log-densities (S, h), none of them zero."""
-    log_weights = scores.new_zeros(len(scores)) - math.log(len(scores))
-    for _ in range(STACKING_STEPS):
-        share = (scores + log_weights[:, None]).softmax(0).sum(1)
-        log_weights = ((share + 1) / (share + 1).sum()).log()
-    return log_weights

@@ -9,13 +9,14 @@ components: half the operations of triangular solves, and no temporary larger th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor
 
 LLOYD_STEPS = 5
+STACKING_STEPS = 100
 LLOYD_ROWS = 16  # rows a component on which a start is found
 CHUNK = 2**20  # elements of a temporary
 FLOOR = 1e-6  # least variance of a component in units of the coordinate
@@ -81,6 +82,23 @@ class NormalMixture(NamedTuple):
         covariances = within[None] if components == 1 else (scatter + prior * within) / (n + prior)
         log_weights = (sums.n + 1).log() - (sums.n.sum() + components).log()
         return cls(log_weights, means, inverse_factors(covariances))
+
+    @classmethod
+    def mean_of(cls, mixtures: Sequence[Self], log_weights: Sequence[Tensor]) -> Self:
+        """The weighted mean of the densities, which is a mixture, too."""
+        logits = [mixture.log_weights + each for mixture, each in zip(mixtures, log_weights, strict=True)]
+        return cls(torch.cat(logits), torch.cat([m.means for m in mixtures]), torch.cat([m.factors for m in mixtures]))
+
+    def climbed(self, rows: Quadratic, prior: float, shrinkage: float, steps: int, still: float = -math.inf) -> Self:
+        """The mixture after some steps of expectation maximisation; one that gains less than ``still`` is the last."""
+        mixture, before = self, -math.inf
+        for _ in range(steps):
+            sums, log_density = mixture.sums(rows)
+            mixture = type(self).of_sums(sums, prior, shrinkage)
+            if log_density < before + still:
+                break
+            before = log_density
+        return mixture
 
     def log_density(self, u: Tensor, given: int = 0) -> Tensor:
         """Log-density (n,) of rows u (n, M): of the coordinates after the first ``given``, conditionally on these."""
@@ -178,6 +196,15 @@ def cells(rows: Quadratic, components: int, generator: torch.Generator) -> Sums:
         inside = _nearest(part, centres) == torch.arange(components, device=u.device)[:, None]
         total = total.plus(inside.to(u), part, phi)
     return total
+
+
+def stacked(scores: Tensor) -> Tensor:
+    """The log-weights (S,) of the mean density that fits best, from log-densities (S, h), none of them zero."""
+    log_weights = scores.new_zeros(len(scores)) - math.log(len(scores))
+    for _ in range(STACKING_STEPS):
+        share = (scores + log_weights[:, None]).softmax(0).sum(1)
+        log_weights = ((share + 1) / (share + 1).sum()).log()
+    return log_weights
 
 
 def _nearest(u: Tensor, centres: Tensor) -> Tensor:
