@@ -62,7 +62,7 @@ MUTANTS = [
     Mutant("transforms/_mixture_growth.py", "if _surely(score - plain) else standard", "if True else standard", "tests/test_mixture_transport.py"),
     Mutant("transforms/_mixture_growth.py", "[log_weight - math.log(len(each))]", "[log_weight]", "tests/test_mixture_transport.py"),
     Mutant("ops/mixture.py", "| (density < info.tiny / info.eps)", "", "tests/test_mixture_transport.py"),
-    Mutant("recipes/hybrid.py", "if t.gain >= nearly", "if True", "tests/test_hybrid.py"),
+    Mutant("recipes/hybrid.py", "if trial.gain >= nearly", "if True", "tests/test_hybrid.py"),
     Mutant("recipes/_discrete.py", "int(counts.max()) >= TIES * len(x)", "False", "tests/test_hybrid.py"),
     Mutant("models/dequantized.py", "return total - math.log(self.points) + volume", "return total + volume", "tests/test_hybrid.py"),
     Mutant("models/dequantized.py", "((x - self.origins) / steps).floor()", "((x - self.origins) / steps).round()", "tests/test_hybrid.py"),

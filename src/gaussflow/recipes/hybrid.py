@@ -26,7 +26,7 @@ from gaussflow.transforms.mixture_transport import MixtureTransport
 
 MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
 MIN_GAIN = 5e-3  # nats a row for which a block is worth its place
-NEARLY = 0.9  # of the most nats that a block buys: one that buys so many sooner is taken
+NEARLY = 0.9  # of the most nats that a block buys: a turn that buys so many is taken before a mixture
 STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
 MOST_BLOCKS = 40
 TRIES = {"marginals": 1, "mixture": 1, "turn": 3}  # a turn that bought nothing may have turned the wrong way
@@ -53,7 +53,7 @@ def hybrid(
     - a turn: `Whiten`, a `sliced_rotation`, whose directions other rows have confirmed, and a `MarginalSpline`.
 
     At each step a block of every kind is fitted to what the blocks before it leave. The one that buys most on the rows
-    held out stays; of two that buy as much to a tenth, the one that was fitted sooner. A mixture that buys nothing is
+    held out stays; of two that buy as much to a tenth, the turn, which is had sooner. A mixture that buys nothing is
     not tried again, nor are turns when three in a row bought nothing; then the flow is done, with nothing to choose.
     (Nats for each second alone are not what is compared: a turn is had in a moment, and where it stands in the place of
     a much better mixture, what it bought is lost again.)
@@ -182,7 +182,7 @@ class Search:
 
     def __init__(self, train: Rows, held_out: Rows, seed: int, volume: float = 0.0) -> None:
         self.train, self.held_out, self.seed = train, held_out, seed
-        self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}
+        self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}  # what is had sooner first: no clock decides
         self.blocks: list[Transform] = []
         self.made: list[tuple[Fit, int]] = []
         self.tries = dict(TRIES)
@@ -194,7 +194,7 @@ class Search:
         trials = [self._tried(kind, fit) for kind, fit in kinds.items()]
         most = max((trial.gain for trial in trials), default=0.0)
         nearly = most - (1 - NEARLY) * abs(most)
-        best = min((t for t in trials if t.gain >= nearly), key=lambda t: t.seconds, default=None)
+        best = next((trial for trial in trials if trial.gain >= nearly), None)
         chosen = best if best is not None and (best.pays or not self.blocks) else None
         for trial in trials:
             self._record(trial, trial is chosen)
