@@ -207,6 +207,18 @@ def test_doubtful_columns_are_remarked_upon(at, capsys):
     assert "gaussflow: note: one value repeats often in 'tall'" in said
 
 
+def test_a_discrete_column_is_refused_in_the_words_of_the_command_line(at, capsys):
+    table = torch.cat([rows(200), rows(200, 1)[:, :1].mul(20).round()], 1)
+    write_table("rounded.csv", [*NAMES, "shoe"], table.tolist())
+    words = ["fit", "rounded.csv", "--out", "rounded", "--recipe", "hybrid", "--quiet"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "Pass --dequantize to blur such columns" in said
+    assert "True" not in said
+    assert main([*words, "--dequantize"]) == 0
+    assert "nats per row; saved as rounded" in capsys.readouterr().out
+
+
 def run(*words, **options):
     return subprocess.Popen([sys.executable, "-m", "gaussflow", *words], stderr=subprocess.PIPE, text=True, **options)
 

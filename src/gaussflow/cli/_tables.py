@@ -63,7 +63,10 @@ def fit(args: argparse.Namespace) -> None:
 
 def _fitted(x: Tensor, args: argparse.Namespace) -> tuple[Flow | Dequantized, History]:
     if args.recipe == "hybrid":
-        return hybrid(x, dequantize=args.dequantize, seed=args.seed, progress=not args.quiet)
+        try:
+            return hybrid(x, dequantize=args.dequantize, seed=args.seed, progress=not args.quiet)
+        except ValueError as error:  # said in the words of the command line
+            raise ValueError(str(error).replace("dequantize=True", "--dequantize")) from error
     if args.dequantize:
         raise ValueError("--dequantize goes with --recipe hybrid.")
     rotation = ROTATIONS[args.rotation]
