@@ -119,6 +119,23 @@ def test_beyond_the_box_the_map_is_a_straight_line() -> None:
     torch.testing.assert_close(transport.inverse(z)[0], x, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_components_of_very_different_width_do_not_hide_the_way_back(seed: int) -> None:
+    g = generator(seed)
+    means = 2 * torch.randn(200, 2, generator=g, dtype=F64)
+    scales = (1.5 * torch.randn(200, 2, generator=g, dtype=F64) - 2).exp()
+    law = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=2 * torch.randn(200, generator=g, dtype=F64)),
+        torch.distributions.MultivariateNormal(means, scale_tril=torch.diag_embed(scales)),
+    )
+    transport = transport_of(law)
+    z = torch.randn(5000, 2, generator=g, dtype=F64)
+    x, back = transport.inverse(z)
+    again, ladj = transport(x)
+    torch.testing.assert_close(again, z, atol=1e-6, rtol=0)
+    torch.testing.assert_close(back, -ladj, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 1e-11), (F32, 3e-5)])
 def test_one_tail_gives_what_two_give(dtype: torch.dtype, tolerance: float) -> None:
     u = (torch.randn(6, 4000, generator=generator()) * torch.logspace(-1, 1.5, 4000)).to(dtype)

@@ -15,8 +15,9 @@ def polished_root(
 ) -> tuple[Tensor, Tensor]:
     r"""Solve :math:`f(x) = y` element by element for an increasing f, by Newton's method inside a bracket.
 
-    A step that leaves the bracket is replaced by its middle. The number of steps is fixed, so the function compiles
-    and maps. These steps are not differentiated; two more Newton steps from the root found are,
+    A step that leaves the bracket is replaced by its middle, and so is one after a step that did not halve what is left
+    of y: where f is steep, Newton's steps are short and would creep. The number of steps is fixed, so the function
+    compiles and maps. These steps are not differentiated; two more Newton steps from the root found are,
 
     .. math:: x_{n+1} = x_n - (f(x_n) - y) / f'(x_n).
 
@@ -52,12 +53,13 @@ def polished_root(
     """
     with torch.no_grad():
         x, target = torch.minimum(torch.maximum(start, low), high), y.detach()
+        before, near = torch.full_like(target, torch.inf), torch.finfo(y.dtype).eps ** 0.5 * (1 + target.abs())
         for _ in range(steps):
             value, log_slope = f(x)
             low, high = torch.where(value < target, x, low), torch.where(value > target, x, high)
-            newton = x - (value - target) * inverse_slope(log_slope)
-            inside = (newton >= low) & (newton <= high)
-            x = torch.where(inside, newton, 0.5 * low + 0.5 * high)
+            newton, left = x - (value - target) * inverse_slope(log_slope), (value - target).abs()
+            inside, pays = (newton >= low) & (newton <= high), (left < 0.5 * before) | (left < near)
+            x, before = torch.where(inside & pays, newton, 0.5 * low + 0.5 * high), left
     for _ in range(2):
         value, log_slope = f(x)
         x = saturate(x - (value - y) * inverse_slope(log_slope))
