@@ -72,6 +72,38 @@ def test_room_for_more_components_changes_nothing() -> None:
     torch.testing.assert_close(Flow(transport_of(mixture, room=3)).log_prob(x), mixture.log_prob(x))
 
 
+@pytest.mark.parametrize("context_dim", [0, 2])
+def test_a_known_mixture_is_held_in_any_units(context_dim: int) -> None:
+    """Coordinates of very different size, far from zero; given context the law is the joint one over the first's."""
+    mixture, size, offset = law(), torch.tensor([1e-3, 1.0, 1e4], dtype=F64), torch.tensor([5.0, 0.0, -3e5], dtype=F64)
+    parts, u = mixture.component_distribution, drawn(mixture, 400)
+    covariances = parts.covariance_matrix * size * size[:, None]
+    log_weights = mixture.mixture_distribution.logits + 7  # up to a constant
+    transport = MixtureTransport.of_normals(log_weights, parts.loc * size + offset, covariances, context_dim)
+    x, c = (u * size + offset)[:, context_dim:], (u * size + offset)[:, :context_dim]
+    expected = mixture.log_prob(u) - size[context_dim:].log().sum()
+    if context_dim:
+        first = torch.distributions.MultivariateNormal(parts.loc[:, :2], parts.covariance_matrix[:, :2, :2])
+        expected = expected - torch.distributions.MixtureSameFamily(mixture.mixture_distribution, first).log_prob(
+            u[:, :2]
+        )
+    z, ladj = transport(x, c if context_dim else None)
+    ours = ladj - 0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+    torch.testing.assert_close(ours.detach(), expected, atol=1e-3, rtol=0)  # variances have a floor of a millionth
+
+
+def test_what_is_no_mixture_is_refused() -> None:
+    zeros, eyes = torch.zeros(2, 3), torch.eye(3).repeat(2, 1, 1)
+    with pytest.raises(ValueError, match=r"\(K, M, M\)"):
+        MixtureTransport.of_normals(zeros[:, 0], zeros, eyes[:1])
+    with pytest.raises(ValueError, match="finite means"):
+        MixtureTransport.of_normals(zeros[:, 0], zeros / 0, eyes)
+    with pytest.raises(ValueError, match="positive definite"):
+        MixtureTransport.of_normals(zeros[:, 0], zeros, -eyes)
+    with pytest.raises(ValueError, match="context_dim"):
+        MixtureTransport.of_normals(zeros[:, 0], zeros, eyes, -1)
+
+
 def test_the_image_of_the_mixture_is_standard_normal() -> None:
     mixture = law()
     z, _ = transport_of(mixture)(drawn(mixture, 40_000))

@@ -89,6 +89,15 @@ class NormalMixture(NamedTuple):
         logits = [mixture.log_weights + each for mixture, each in zip(mixtures, log_weights, strict=True)]
         return cls(torch.cat(logits), torch.cat([m.means for m in mixtures]), torch.cat([m.factors for m in mixtures]))
 
+    def covariances(self) -> Tensor:
+        """Those of the components, (K, M, M)."""
+        roots: Tensor = torch.linalg.inv(self.factors)
+        return roots @ roots.mT
+
+    def in_units(self, loc: Tensor, scale: Tensor) -> NormalMixture:
+        """The mixture of ``loc + scale u``, where this is that of u."""
+        return NormalMixture(self.log_weights, self.means * scale + loc, self.factors / scale)
+
     def climbed(self, rows: Quadratic, prior: float, shrinkage: float, steps: int, still: float = -math.inf) -> Self:
         """The mixture after some steps of expectation maximisation; one that gains less than ``still`` is the last."""
         mixture, before = self, -math.inf
@@ -107,6 +116,18 @@ class NormalMixture(NamedTuple):
             return total
         first = NormalMixture(self.log_weights, self.means[:, :given], self.factors[:, :given, :given])
         return total - first.log_density(u[:, :given])
+
+    def slopes(self, rows: Quadratic) -> tuple[Tensor, Tensor]:
+        """Log-densities (n,) of the rows and their gradients (n, M), which hold n M M numbers for a moment."""
+        precision = self.factors.mT @ self.factors
+        pull, found = (precision @ self.means[:, :, None])[:, :, 0], []
+        for (u, _), logits in self._scored(rows):
+            each = logits.logsumexp(0)
+            r = (logits - each).exp()
+            push = torch.einsum("kn, kij, nj -> ni", r, precision, u)
+            found.append((each, r.T @ pull - push))
+        log_densities, slopes = zip(*found, strict=True)
+        return torch.cat(log_densities), torch.cat(slopes)
 
     def sums(self, rows: Quadratic) -> tuple[Sums, float]:
         """The E-step, and the mean log-density of the rows, nats a row."""

@@ -17,7 +17,7 @@ from gaussflow.ops.mixture import normals_to_normal, tails_to_normal
 from gaussflow.ops.root import inverse_slope, polished_root
 from gaussflow.rows import Data, as_rows
 from gaussflow.transforms._mixture_growth import grown_mixture
-from gaussflow.transforms._normal_mixture import NormalMixture
+from gaussflow.transforms._normal_mixture import NormalMixture, inverse_factors
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = 14.0  # of the logarithms of conditional scales, in units of the coordinate
@@ -146,6 +146,60 @@ class MixtureTransport(Transform):
         transport._write(loc, scale, mixture)
         return transport
 
+    @classmethod
+    def of_normals(
+        cls,
+        log_weights: Tensor,
+        means: Tensor,
+        covariances: Tensor,
+        context_dim: int = 0,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """The transport of a mixture that is known: K normal laws of context and coordinates.
+
+        Parameters
+        ----------
+        log_weights
+            Logarithms of the weights (K,), up to a constant.
+        means
+            Means (K, C + D), context first.
+        covariances
+            Covariances (K, C + D, C + D), positive definite.
+        context_dim
+            Number of context coordinates C.
+        dtype
+            That of the numbers held; None for that of the means.
+
+        Raises
+        ------
+        ValueError
+            For shapes that do not fit one another, and for a matrix that is no covariance.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from gaussflow import MixtureTransport
+        >>> transport = MixtureTransport.of_normals(torch.zeros(2), torch.randn(2, 3), torch.eye(3).repeat(2, 1, 1))
+        >>> transport(torch.randn(5, 3))[0].shape
+        torch.Size([5, 3])
+        """
+        _check_normals(log_weights, means, covariances)
+        log_weights, means, covariances = (t.double() for t in (log_weights, means, covariances))
+        weights = log_weights.softmax(0)[:, None]
+        loc = (weights * means).sum(0)
+        variances = (means - loc).square() + covariances.diagonal(dim1=1, dim2=2)
+        scale = (weights * variances).sum(0).sqrt()
+        mixture = NormalMixture(
+            log_weights.log_softmax(0),
+            (means - loc) / scale,
+            inverse_factors(covariances / scale / scale[:, None]),
+        )
+        dim = means.shape[1] - check_int("MixtureTransport.of_normals", "context_dim", context_dim, 0)
+        transport = cls(dim, len(means), context_dim, dtype=dtype or means.dtype, device=means.device)
+        transport._write(loc, scale, mixture)
+        return transport
+
     @override
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(x, context)
@@ -271,6 +325,20 @@ class MixtureTransport(Transform):
         self.means.copy_(means[copies])
         self.factors.copy_(factors.tril(-1)[copies])
         self.log_diagonals.copy_(soft_unbound(factors.diagonal(dim1=1, dim2=2).log(), LOG_BOUND)[copies])
+
+
+def _check_normals(log_weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+    name = "MixtureTransport.of_normals"
+    if means.dim() != 2 or log_weights.shape != means.shape[:1] or covariances.shape != (*means.shape, means.shape[1]):
+        raise ValueError(
+            f"{name} wants log-weights (K,), means (K, M) and covariances (K, M, M); "
+            f"got {tuple(log_weights.shape)}, {tuple(means.shape)} and {tuple(covariances.shape)}."
+        )
+    for what, numbers in (("log-weights", log_weights), ("means", means), ("covariances", covariances)):
+        if not bool(numbers.isfinite().all()):
+            raise ValueError(f"{name} wants finite {what}; got a NaN or an infinity among them.")
+    if int(torch.linalg.cholesky_ex(covariances.double()).info.max()):
+        raise ValueError(f"{name} wants positive definite covariances; got one that is not. Add a little to diagonals.")
 
 
 def posterior(logits: Tensor) -> Tensor:
