@@ -94,6 +94,7 @@ def test_a_known_mixture_is_held_in_any_units(context_dim: int) -> None:
 
 def test_what_is_no_mixture_is_refused() -> None:
     zeros, eyes = torch.zeros(2, 3), torch.eye(3).repeat(2, 1, 1)
+    assert MixtureTransport.of_normals(zeros[:, 0], zeros, eyes).means.dtype == torch.float32
     with pytest.raises(ValueError, match=r"\(K, M, M\)"):
         MixtureTransport.of_normals(zeros[:, 0], zeros, eyes[:1])
     with pytest.raises(ValueError, match="finite means"):

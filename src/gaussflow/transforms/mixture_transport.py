@@ -185,6 +185,7 @@ class MixtureTransport(Transform):
         torch.Size([5, 3])
         """
         _check_normals(log_weights, means, covariances)
+        dtype = dtype or means.dtype
         log_weights, means, covariances = (t.double() for t in (log_weights, means, covariances))
         weights = log_weights.softmax(0)[:, None]
         loc = (weights * means).sum(0)
@@ -196,7 +197,7 @@ class MixtureTransport(Transform):
             inverse_factors(covariances / scale / scale[:, None]),
         )
         dim = means.shape[1] - check_int("MixtureTransport.of_normals", "context_dim", context_dim, 0)
-        transport = cls(dim, len(means), context_dim, dtype=dtype or means.dtype, device=means.device)
+        transport = cls(dim, len(means), context_dim, dtype=dtype, device=means.device)
         transport._write(loc, scale, mixture)
         return transport
 
