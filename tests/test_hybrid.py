@@ -20,6 +20,7 @@ from gaussflow import (
     rbig,
     save,
 )
+from gaussflow.recipes._discrete import rounding_steps
 
 F64 = torch.float64
 
@@ -172,6 +173,49 @@ def test_the_mass_of_a_cell_is_that_of_its_density() -> None:
     truth = (normal.cdf(x + 0.5) - normal.cdf(x)).log()[:, 0]
     with torch.no_grad():
         torch.testing.assert_close(law.log_prob(x), truth, atol=0.01, rtol=0)
+
+
+def test_each_step_is_drawn_as_often_as_its_mass_says() -> None:
+    law = Dequantized(Flow(Standardize(1)), [0.5], [0.1], points=1000)
+    drawn = law.sample(40_000, generator=torch.Generator().manual_seed(0)).double()
+    cells = (0.1 + 0.5 * torch.arange(-6, 6, dtype=F64))[:, None]
+    with torch.no_grad():
+        mass = law.log_prob(cells.float()).double().exp()
+    share = ((drawn - cells.T).abs() < 1e-3).double().mean(0)
+    assert (share - mass).abs().max() < 0.012  # four errors of a share of 0.2, and those of the mass
+    assert float(share.sum()) > 0.99
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_column_that_is_often_zero_and_else_continuous_is_drawn_so(seed: int) -> None:
+    z = noise(1500, 2, seed)
+    x = torch.stack([z[:, 0].clamp(min=0), z[:, 0] + z[:, 1]], 1)
+    law, _ = hybrid(x, dequantize=True, seed=seed, progress=False)
+    drawn = law.sample(4000, generator=torch.Generator().manual_seed(seed))
+    assert abs(float((drawn[:, 0] == 0).double().mean()) - 0.5) < 0.08
+    assert float((drawn[:, 0] < -0.01).double().mean()) < 0.01
+
+
+Z = noise(1000, 1)[:, 0]
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
+@pytest.mark.parametrize(
+    ("column", "steps"),
+    [
+        ((2 * Z).round() / 4 + 7, (0.25, 0.25)),
+        (torch.where(Z < 0, 0.0, (300 * Z).round() / 100), (0.01, 0.01)),  # cents, often none
+        (Z.clamp(min=0), (2e-4, 2e-3)),
+        (1e6 + (10 * Z).round() / 10, (0.05, 0.11)),  # which single precision rounds to sixteenths
+        (torch.full_like(Z, 0.3) + (Z > 0) * 6e-17, (0, 0)),
+        (Z, (0, 0)),
+    ],
+    ids=["rounded", "cents", "clamped", "far", "constant", "continuous"],
+)
+def test_the_step_is_that_of_the_rounding(column: Tensor, steps: tuple[float, float], dtype: torch.dtype) -> None:
+    (step,), (origin,) = rounding_steps(as_rows(column.to(dtype)[:, None]))
+    assert steps[0] * 0.99 <= float(step) <= steps[1] * 1.01
+    assert float(step) == 0 or bool((column.to(dtype) == origin).any())
 
 
 @pytest.mark.parametrize(

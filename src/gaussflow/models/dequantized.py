@@ -24,6 +24,8 @@ class Dequantized(Density):
 
     The expectation is a mean over a few fixed points u, whose logarithm is below the truth on average, the less the
     more points there are. Columns of step 0 are continuous, so that P is a density in these and a mass in the others.
+    Every whole step has some mass, those that no row has among them: a count that was never below zero is drawn as -1
+    as often as `log_prob` says, and to cut it off would move mass to where `log_prob` has none.
 
     Parameters
     ----------

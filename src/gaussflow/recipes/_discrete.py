@@ -13,6 +13,9 @@ LOOKED_AT = 2**16  # rows
 FEW = 1 / 16  # a column with fewer distinct values than this share of its rows is discrete,
 TIES = 0.05  # and so is one in which a value holds this share of the rows
 FEWEST_ROWS = 20
+OFF, MOST_OFF = 0.05, 0.2  # parts of a step, without and with what floating numbers add,
+LATTICE = 0.9  # that such a share of the gaps of rounded values are off whole steps; by chance 0.1 to 0.4 are
+FINE = 1e-3  # step of columns that are not, in units of their spread
 
 
 def check_continuous(owner: str, rows: Rows) -> None:
@@ -32,18 +35,38 @@ def check_continuous(owner: str, rows: Rows) -> None:
 
 
 def rounding_steps(rows: Rows) -> tuple[Tensor, Tensor]:
-    """The step (D,) that each column is rounded to, 0 for a continuous or constant one; and a value of each (D,)."""
+    """The step (D,) of each column, 0 for a continuous or constant one; and the commonest value (D,) of the others.
+
+    A step is the least distance of two values. But where many rows share a value and the others are not rounded, as of
+    amounts that are often zero, that distance is an accident: there it is a thousandth of the spread of the others.
+    """
     x = rows.sample(LOOKED_AT)[0]
-    steps = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+    steps, origins = torch.zeros(2, x.shape[1], dtype=x.dtype, device=x.device)
     if len(x) < FEWEST_ROWS:
-        return steps, steps
+        return steps, origins
     for i, column in enumerate(x.T):
         values, counts = column.unique(return_counts=True)
-        if len(values) > 1 and (len(values) < FEW * len(x) or int(counts.max()) >= TIES * len(x)):
-            gaps = values.diff()
-            least = 8 * torch.finfo(x.dtype).eps * column.abs().max()  # closer values are one value, rounded twice
-            steps[i] = gaps[gaps > least].min() if bool((gaps > least).any()) else 0
-    return steps, x[0].clone()
+        few, tied = len(values) < FEW * len(x), int(counts.max()) >= TIES * len(x)
+        if len(values) > 1 and (few or tied):
+            steps[i], origins[i] = _step(values, few), values[counts.argmax()]
+    return steps, origins
+
+
+def _step(values: Tensor, few: bool) -> Tensor:
+    """The step () of ascending values; 0 for a constant that was rounded in more than one way."""
+    least = 8 * torch.finfo(values.dtype).eps * values.abs().max()  # closer values are one value, or all that there is
+    gaps = values.diff()
+    if bool((gaps > least).any()):
+        gaps = gaps[gaps > least]
+    elif values[-1] - values[0] < 4 * least:
+        return torch.zeros_like(least)
+    step = gaps.min()
+    whole = gaps / step
+    off = (OFF + 2 * least / step).clamp(max=MOST_OFF)
+    if few or bool(((whole - whole.round()).abs() < off).double().mean() > LATTICE):
+        return step
+    spread = values[len(values) * 3 // 4] - values[len(values) // 4]
+    return torch.maximum(FINE * spread, step)
 
 
 class UniformNoise:
