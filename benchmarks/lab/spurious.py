@@ -30,7 +30,7 @@ from gaussflow import (
     hadamard_rotation,
     ica,
     ica_rotation,
-    pca_rotation,
+    pca,
     pursuit_rotation,
     rbig,
     sliced_rotation,
@@ -106,11 +106,16 @@ def bare_ica(dim: int, generator: torch.Generator) -> Transform:
     return Chain(Whiten(dim), Rotation(dim, ica))
 
 
+def bare_pca(dim: int, generator: torch.Generator) -> Transform:
+    """Principal axes believed at once, as `pca_rotation` did before held-out rows had to confirm the correlation."""
+    return Rotation(dim, pca)
+
+
 RULES = {
     "haar": haar_rotation,
     "hadamard": hadamard_rotation,
     "whiten": whitening,
-    "pca": pca_rotation,
+    "pca": bare_pca,
     "ica": bare_ica,
     "confirmed": ica_rotation,
     "sliced": sliced_rotation,

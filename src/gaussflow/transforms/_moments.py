@@ -89,15 +89,27 @@ def moments_and_shrinkage(rows: Rows, frame: Frame) -> tuple[Moments, float]:
     return moments_and_belief(rows, frame)[:2]
 
 
+def correlation_is_confirmed(rows: Rows) -> bool:
+    """Whether held-out rows want all the correlation that the others have: 5 nats in total over none of it, and over
+    the standard normal law. With fewer than 16 rows they are not asked, and do not.
+    """
+    parts = _quarters_there(rows)
+    if not parts:
+        return False
+    frame = Frame.of(rows)
+    held = [Moments.of(part, frame) for part in parts]
+    whole = Moments(sum(h.n for h in held), sum(h.s1 for h in held), sum(h.s2 for h in held))  # type: ignore[arg-type]
+    grid = torch.tensor([0.0, 1.0]).to(whole.s1)
+    full, none = torch.stack([_score(whole.but(h), h, grid, whole.n) for h in held]).sum(0)
+    return bool(full > torch.maximum(none, _standard_score(whole, held, frame)) + IDENTITY_PRICE)
+
+
 def moments_and_belief(rows: Rows, frame: Frame) -> tuple[Moments, float, bool]:
     """Those moments and that shrinkage, and whether held-out rows want them rather than the standard normal law.
 
     They do where the best shrinkage buys 5 nats in total. With fewer than 16 rows, none of which are held out, they do.
     """
-    try:
-        parts = _quarters(rows) if rows.n >= FEWEST_ROWS else []
-    except ValueError:  # a quarter without rows
-        parts = []
+    parts = _quarters_there(rows)
     if not parts:
         return Moments.of(rows, frame), 1.0, True
     held = [Moments.of(part, frame) for part in parts]
@@ -110,9 +122,14 @@ def moments_and_belief(rows: Rows, frame: Frame) -> tuple[Moments, float, bool]:
     return whole, float(grid[good].max()), wanted  # among equals the most cautious
 
 
-def _quarters(rows: Rows) -> list[Rows]:
-    """Four disjoint parts of about equal size, the same for every engine."""
-    return [quarter for half in rows.split(0.5, seed=0) for quarter in half.split(0.5, seed=1)]
+def _quarters_there(rows: Rows) -> list[Rows]:
+    """Four disjoint parts of about equal size, the same for every engine; none where there are too few rows."""
+    if rows.n < FEWEST_ROWS:
+        return []
+    try:
+        return [quarter for half in rows.split(0.5, seed=0) for quarter in half.split(0.5, seed=1)]
+    except ValueError:  # a quarter without rows
+        return []
 
 
 def _standard_score(whole: Moments, held: list[Moments], frame: Frame) -> Tensor:
