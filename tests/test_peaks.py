@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gaussflow import TensorRows
 from gaussflow.ops.spline import rq_spline
-from gaussflow.transforms._estimates import Sorted
+from gaussflow.transforms._estimates import Quantiles, Sorted, normal_knots
 from gaussflow.transforms._lattice import even_places, shrunk
-from gaussflow.transforms._peak_map import peaked
+from gaussflow.transforms._peak_map import BACKGROUND_GRID, _through, peaked
 from gaussflow.transforms._peaks import _box, clump_width, separate
 from gaussflow.transforms._smooth import smooth_gaussianization
 
@@ -155,3 +155,38 @@ def test_one_far_row_does_not_hide_the_peaks_nor_cost_much() -> None:
     tables = smooth_gaussianization(TensorRows(x), 400)
     assert nats(rounded(10_000, 4, 1), tables).mean() - entropy_of_rounded(4) < 0.05
     assert nats(x[:1], tables).max() < 30
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_peaks_that_nothing_supports_end(seed: int) -> None:
+    """Of sixty modes of a smooth column a third of a peak is left, and a fiftieth of the rows; 0.6 where none has to
+    lose a row at each step."""
+    x = torch.randn(300, 200, generator=generator(seed), dtype=torch.float64).sort(0).values
+    peaks = separate(x, torch.full((200,), 0.013, dtype=torch.float64), 60)
+    assert (peaks.weight > 0).double().sum(1).mean() < 0.42
+    assert peaks.background.mean() > 0.97
+
+
+@pytest.mark.parametrize("width", [1e-3, 1e-5, 1e-9])
+def test_a_peak_far_narrower_than_its_bin_leaves_density_in_it(width: float) -> None:
+    """Half of the rows in a peak at the middle knot; with its slope not held, the bins beside it would be empty."""
+    u = normal_knots(BACKGROUND_GRID)
+    one, half = torch.ones(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
+    x = torch.tensor([-4.0, -2, -1, 0, 1, 2, 4], dtype=torch.float64)[:, None]
+    z, slope = _through(x, 0 * one[None], half[None], width * one, Quantiles(u, torch.ones_like(u)), half, 0 * one)
+    grid = torch.linspace(-4, 4, 8001, dtype=torch.float64)[:, None]
+    assert nats(grid, (x, z, slope)).max() < 11.5
+
+
+@pytest.mark.parametrize("rows_there", [4, 12, 40])
+@pytest.mark.parametrize("n", [2000, 16_000])
+def test_a_value_beyond_the_outermost_peak_is_not_ruled_out(n: int, rows_there: int) -> None:
+    """A few rows share a far value: the tail behind it is that of the column, not that of its peak."""
+    x = rounded(n, 4, 0)
+    x[:rows_there] = blurred(torch.full((rows_there, D), 10.0, dtype=torch.float64), 3)
+    x = x.sort(0).values
+    data = Sorted.of(x)
+    for even in (False, True):
+        tables = peaked(data, clump_width(x, data.deviation), 400, even=even)
+        assert nats(torch.full((1, D), 11.0, dtype=torch.float64), tables).max() < 40
+        assert nats(torch.full((1, D), 13.0, dtype=torch.float64), tables).max() < 60

@@ -51,7 +51,6 @@ def _background(data: Sorted, peaks: Peaks) -> Quantiles:
     m0, m1, x0, x1 = (t.gather(0, i) for t in (mass, data.x) for i in (after - 1, after))
     part = ((levels - m0) / (m1 - m0)).clamp(0, 1)
     rows = x0 + part * (x1 - x0)
-    rows[0], rows[-1] = data.x[0], data.x[-1]  # the outermost rows, whatever they are in, hold the tails
     rows = Sorted.of(rows)
     u = normal_knots(BACKGROUND_GRID).to(mass.device)
     value, slope = u.repeat(1, dim), torch.ones_like(u).repeat(1, dim)
@@ -62,10 +61,11 @@ def _background(data: Sorted, peaks: Peaks) -> Quantiles:
         if bool(mine.any()):
             q = smoothed_asinh(rows.columns(mine), u, bandwidth, 1.0)
             value[:, mine], slope[:, mine] = q.value, q.slope
-    for end, before, sign in ((-1, -2, 1.0), (0, 1, -1.0)):  # few rows tell little of the tails
-        far = data.median + sign * u[-1] * data.deviation
-        value[end] = torch.maximum(sign * value[end], sign * far) * sign
-        slope[end] = torch.maximum(slope[end], (value[end] - value[before]) / (u[end] - u[before]))
+    for end, before, sign in ((-1, -2, 1.0), (0, 1, -1.0)):  # few rows tell little of the tails,
+        far = torch.maximum(sign * data.median + u[-1] * data.deviation, sign * data.x[end] + data.deviation)
+        value[end] = torch.maximum(sign * value[end], far) * sign  # and a tail as steep as a peak would end all beyond
+        secant = (value[end] - value[before]) / (u[end] - u[before])
+        slope[end] = torch.maximum(torch.maximum(slope[end], secant), data.deviation)
     return Quantiles(value, slope)
 
 
