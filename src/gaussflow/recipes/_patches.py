@@ -13,7 +13,7 @@ from gaussflow.transforms.mixture_transport import MixtureTransport
 STEPS, MORE_STEPS = 12, 4  # of expectation maximisation, from the start and under a weaker prior
 GROWTH = 4  # components, from one size to the next
 ROWS_EACH = 200  # rows a component that tell enough of it
-FEWEST, LEAST = 30_000, 20  # rows that are taken where there are so many, and rows a component that there must be
+FEWEST, LEAST = 120_000, 20  # rows that are taken where there are so many, and rows a component that there must be
 GAIN = 0.01  # nats a place that more components have to buy
 WEAKER = 10.0  # a step of the prior
 
@@ -43,20 +43,30 @@ def patch_transport(
     catch the rare patches that no component of the fine ones expects.
     """
     u = patches.fitted[torch.randperm(len(patches.fitted), generator=generator).to(patches.fitted.device)]
-    loc, scale = u.mean(0), u.std(0, correction=0)
-    scale = torch.where(scale > 1e-9, scale, 1.0)
-    held_out = (patches.held_out - loc) / scale
-    mixtures, scores = _grown((u - loc) / scale, held_out, patches.given, most, generator)
+    loc, scale = units(u)
+    fitted, held_out = ((rows - loc) / scale for rows in (u, patches.held_out))
+    mixture, score = stacked_mixture(*grown(fitted, held_out, patches.given, most, generator))
+    mixture = mixture.in_units(loc, scale)
+    transport = MixtureTransport.of_normals(
+        mixture.log_weights, mixture.means, mixture.covariances(), patches.given, dtype=dtype
+    )
+    return transport, float(score.mean()) - float(scale[patches.given :].log().sum())
+
+
+def units(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations (M,) of rows, 1 for a constant."""
+    scale = u.std(0, correction=0)
+    return u.mean(0), torch.where(scale > 1e-9, scale, 1.0)
+
+
+def stacked_mixture(mixtures: list[NormalMixture], scores: list[Tensor]) -> tuple[NormalMixture, Tensor]:
+    """The best mean of mixtures for rows held out, and the log-densities (h,) that it gives them."""
     log_weights = stacked(torch.stack(scores))
-    score = float((torch.stack(scores) + log_weights[:, None]).logsumexp(0).mean())
-    mixture = NormalMixture.mean_of(mixtures, list(log_weights))
-    moved = u.shape[1] - patches.given
-    transport = MixtureTransport(moved, len(mixture.means), patches.given, dtype=dtype, device=u.device)
-    transport._write(loc, scale, mixture)
-    return transport, score - float(scale[patches.given :].log().sum())
+    score = (torch.stack(scores) + log_weights[:, None]).logsumexp(0)
+    return NormalMixture.mean_of(mixtures, list(log_weights)), score
 
 
-def _grown(
+def grown(
     u: Tensor, held_out: Tensor, given: int, most: int, generator: torch.Generator
 ) -> tuple[list[NormalMixture], list[Tensor]]:
     """Mixtures of growing size, the best one last, and the log-densities (h,) that each gives to rows held out."""

@@ -14,6 +14,7 @@ from gaussflow._check import check_int
 from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.flow import Flow
 from gaussflow.recipes._grey import grey_spline
+from gaussflow.recipes._joint import joint_transport
 from gaussflow.recipes._patches import Patches, patch_transport
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.training._held_out import held_out_from
@@ -24,8 +25,8 @@ from gaussflow.transforms.haar_step import HaarStep
 from gaussflow.transforms.mixture_transport import MixtureTransport
 
 IMAGES = 2**16  # that are looked at
-HELD_OUT_IMAGES = 500
-COARSEST = 64  # pixels of the coarsest image, whose law is one mixture
+HELD_OUT_IMAGES = 2000
+COARSEST = 256  # pixels of the coarsest image, whose law is one mixture
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # blocks that come before one, as (down, right)
 AROUND = tuple(product((-1, 0, 1), repeat=2))  # averages that a block is given
 CORNERS = {3: ((0, 1), (1, 0), (1, 1)), 2: ((1, 0),), 1: ((0, 1),)}  # differences of blocks: whole, high, wide
@@ -37,7 +38,7 @@ def image_flow(
     *,
     levels: int = 256,
     valid: Data | None = None,
-    most: int = 64,
+    most: int = 256,
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[Dequantized, History]:
@@ -157,7 +158,8 @@ class Scales:
         empty = MixtureTransport(len(moved[0]), 1, len(given[0]) + context, dtype=self.train.dtype)
         places = Given(empty.to(self.train.device), self.train.dim, moved, given)
         patches = Patches.of(places.patches(self.train), places.patches(self.held_out))
-        transport, nats = patch_transport(patches, self.most, self.train.dtype, self.generator)
+        find = joint_transport if scale == 1 else patch_transport
+        transport, nats = find(patches, self.most, self.train.dtype, self.generator)
         self.parts.append(Given(transport, self.train.dim, moved, given))
         self.records.append(
             {

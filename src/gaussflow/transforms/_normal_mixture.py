@@ -129,6 +129,10 @@ class NormalMixture(NamedTuple):
         log_densities, slopes = zip(*found, strict=True)
         return torch.cat(log_densities), torch.cat(slopes)
 
+    def likeliest(self, u: Tensor) -> Tensor:
+        """The index (n,) of the component that most probably made each of the rows u (n, M)."""
+        return torch.cat([logits.argmax(0) for _, logits in self._scored(Quadratic(u))])
+
     def sums(self, rows: Quadratic) -> tuple[Sums, float]:
         """The E-step, and the mean log-density of the rows, nats a row."""
         total, log_density = Sums.none(len(self.means), rows.u), 0.0
@@ -178,7 +182,7 @@ class Quadratic:
     def pieces(self, components: int) -> Iterator[Piece]:
         """Pieces of the rows with their features, None where there are too many of these."""
         step = max(1, CHUNK // max(components, self.u.shape[1] if self.wide else self.width))
-        for i in range(0, len(self.u), step):
+        for i in range(0, max(1, len(self.u)), step):
             u = self.u[i : i + step]
             if self.kept is not None:
                 yield u, self.kept[:, i : i + step]
