@@ -92,6 +92,16 @@ def test_digits_drawn_by_class_are_recognised(seed: int) -> None:
     assert nats(law, x[1400:], context) > nats(law, x[1400:], context.roll(1, 1)) + 3
 
 
+def test_few_digits_of_a_class_do() -> None:
+    """Too few of each for a law of its own: the class moves the mean of a common one."""
+    x, y = digits()
+    c = one_hot(y, 10).to(F64)
+    law, _ = image_flow(as_rows(x[:150], c[:150]), (8, 8), levels=LEVELS, progress=False)
+    ours = nats(law, x[1000:], c[1000:])
+    assert ours > nats(law, x[1000:], c[1000:].roll(1, 1)) + 3
+    assert ours > independent(x[:150], x[1000:])
+
+
 def test_chunks_are_the_whole_and_a_file_is_the_law(tmp_path) -> None:  # type: ignore[no-untyped-def]
     x = digits()[0][:300, :16]
     whole, _ = image_flow(x, (4, 4), levels=LEVELS, most=16, progress=False)

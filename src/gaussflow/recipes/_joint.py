@@ -162,8 +162,9 @@ def _split(part: Part, base: Base, generator: torch.Generator) -> list[Part]:
 
 def _bases(parts: list[Part]) -> list[Base]:
     """Normal laws of the parts, their covariances drawn to the common one as held-out rows like best."""
-    affines = [torch.linalg.lstsq(*part.split()).solution for part in parts]
-    residuals = [x - c @ affine for affine, (c, x) in zip(affines, (part.split() for part in parts), strict=True)]
+    pairs = [part.split() for part in parts]
+    affines = [torch.linalg.pinv(c) @ x for c, x in pairs]  # that of a one-hot context, too, which sums to one
+    residuals = [x - c @ affine for affine, (c, x) in zip(affines, pairs, strict=True)]
     rows = as_rows(torch.cat(residuals))
     _, shrinkage = moments_and_shrinkage(rows, Frame.of(rows))
     n, dim = sum(len(r) for r in residuals), residuals[0].shape[1]

@@ -1,4 +1,4 @@
-"""Images scale by scale: coarse averages by one mixture, finer differences by mixtures that all places share."""
+"""Images scale by scale: coarse averages by one joint mixture, differences by mixtures that all places share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gaussflow.transforms.mixture_transport import MixtureTransport
 
 IMAGES = 2**16  # that are looked at
 HELD_OUT_IMAGES = 2000
-COARSEST = 256  # pixels of the coarsest image, whose law is one mixture
+COARSEST = 256  # pixels of the coarsest image, at most, which have a joint law
 BEFORE = ((0, -1), (-1, -1), (-1, 0), (-1, 1))  # blocks that come before one, as (down, right)
 AROUND = tuple(product((-1, 0, 1), repeat=2))  # averages that a block is given
 CORNERS = {3: ((0, 1), (1, 0), (1, 1)), 2: ((1, 0),), 1: ((0, 1),)}  # differences of blocks: whole, high, wide
@@ -49,17 +49,19 @@ def image_flow(
 
     Grey values with noise u of one step go through a monotone spline g, made of their histogram. Then an orthonormal
     `HaarStep` H takes each image apart into averages of blocks of four pixels and three differences a block, and its
-    averages again, until at most 64 are left. The law of these is one `MixtureTransport`. The differences of a block
-    have a law given the averages around it and the differences of four blocks before it, a `MixtureTransport` that all
-    blocks of a scale share (`Given`). How many components a mixture has, and how far they differ, is decided on
-    held-out images. At most :math:`2^{16}` images are looked at.
+    averages again, until at most 256 are left. All these have one joint law, a mixture of normal laws: it knows the
+    whole sign. Where the context is a label, each label has a mixture of its own. Many images are first cut into parts
+    that look alike; each part has principal axes of its own, and components that differ along the leading ones. The
+    differences of a block have a law given the averages around it and the differences of four blocks before it, a
+    `MixtureTransport` that all blocks of a scale share (`Given`). How many parts, axes and components there are, and
+    how far covariances differ, is decided on held-out images. At most :math:`2^{16}` images are looked at.
 
     Parameters
     ----------
     x
         Images (N, H W) of grey values k / (levels - 1), so in [0, 1]: a tensor, a re-iterable of chunks, or a `Rows`.
         Pass ``as_rows(x, context)`` for the law given context, labels as `one_hot` for example; the coarsest scale
-        depends on it.
+        depends on it. A context that takes at most 64 values, each 20 times or more, is taken for a label.
     shape
         Height H and width W.
     levels
@@ -67,7 +69,7 @@ def image_flow(
     valid
         Held-out images; None holds out about a tenth, chosen by the seed.
     most
-        The largest number of components of the finest mixture at each scale.
+        The largest number of components of the finest mixture at each scale, of all parts together.
     seed
         Decides held-out rows, noise and starts.
     progress
@@ -88,7 +90,8 @@ def image_flow(
     Notes
     -----
     Source: Haar (1910) for the scales; Rosenblatt (1952) for one law after the other; Dempster, Laird and Rubin (1977)
-    for the mixtures; Domke, Karapurkar and Aloimonos (2008) for mixtures of pixels given those before them.
+    for the mixtures; Richardson and Weiss (2018) for mixtures of whole images, each component with axes of its own;
+    Domke, Karapurkar and Aloimonos (2008) for mixtures of pixels given those before them.
 
     Examples
     --------

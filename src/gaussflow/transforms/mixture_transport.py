@@ -25,7 +25,7 @@ REACH = 10.0  # beyond so many standard deviations of the outermost component th
 NEWTON_STEPS = 18
 CHUNK = 2**19  # elements of a temporary
 LEAST = 1e-32  # smallest weight of a component given the coordinates before
-DRAWN = 2**12  # samples at once
+DRAWN = 2**22  # elements of the Cholesky factors of samples drawn at once
 MOST = 2048
 
 
@@ -191,11 +191,8 @@ class MixtureTransport(Transform):
         loc = (weights * means).sum(0)
         variances = (means - loc).square() + covariances.diagonal(dim1=1, dim2=2)
         scale = (weights * variances).sum(0).sqrt()
-        mixture = NormalMixture(
-            log_weights.log_softmax(0),
-            (means - loc) / scale,
-            inverse_factors(covariances / scale / scale[:, None]),
-        )
+        factors = inverse_factors(covariances / scale / scale[:, None])
+        mixture = NormalMixture(log_weights.log_softmax(0), (means - loc) / scale, factors)
         dim = means.shape[1] - check_int("MixtureTransport.of_normals", "context_dim", context_dim, 0)
         transport = cls(dim, len(means), context_dim, dtype=dtype, device=means.device)
         transport._write(loc, scale, mixture)
@@ -232,11 +229,11 @@ class MixtureTransport(Transform):
         """
         self._door(z, context, "z")
         u = self._in_units(z, context).reshape(-1, self.dim + self.context_dim)
-        noise, c = z.reshape(-1, self.dim), self.context_dim
+        noise, c, step = z.reshape(-1, self.dim), self.context_dim, max(1, DRAWN // u.shape[1] ** 2)
         roots = torch.linalg.solve_triangular(self._parts()[0], torch.eye(u.shape[1]).to(u), upper=False)
         parts = [
             self._drawn(given, some, roots, generator)
-            for given, some in zip(u[:, :c].split(DRAWN), noise.split(DRAWN), strict=True)
+            for given, some in zip(u[:, :c].split(step), noise.split(step), strict=True)
         ]
         return saturate(torch.cat(parts) * self.scale[c:] + self.loc[c:]).reshape(z.shape)
 
