@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import torch
 from tqdm import tqdm
 
 from gaussflow._check import check_int
 from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.flow import Flow
 from gaussflow.recipes._discrete import UniformNoise, check_continuous, rounding_steps
-from gaussflow.recipes._rotations import sliced_rotation
+from gaussflow.recipes._kinds import Fit, first, mixture, turn
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
 from gaussflow.training._measures import gain_and_error, normal_nats
-from gaussflow.transforms._mixture_growth import held_out_scores
-from gaussflow.transforms.affine import Whiten
 from gaussflow.transforms.base import Chain, Transform
-from gaussflow.transforms.marginal_spline import MarginalSpline
-from gaussflow.transforms.mixture_transport import MixtureTransport
 
-MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
 MIN_GAIN = 5e-3  # nats a row for which a block is worth its place
 NEARLY = 0.9  # of the most nats that a block buys: a turn that buys so many is taken before a mixture
 STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
 MOST_BLOCKS = 40
-TRIES = {"marginals": 1, "mixture": 1, "turn": 3}  # a turn that bought nothing may have turned the wrong way
-PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with
-MOST_OF_A_ROW = 50.0  # nats that one of them may say
+TRIES = {
+    "marginals": 1,
+    "subspaces": 1,
+    "mixture": 1,
+    "turn": 3,
+}  # a turn that bought nothing may have turned the wrong way
 BEHIND = 2**15  # rows that what comes behind a mixture is fitted to: little is left, and every row meets each component
 REFITTED = 2**13  # up to so many rows the blocks are fitted again with the rows held out among them
-
-Fit: TypeAlias = Callable[[Rows, int], Transform]
-"""Fits a block to rows; the integer is a seed."""
 
 
 def hybrid(
@@ -46,8 +39,10 @@ def hybrid(
 
     .. math:: f = f_L \circ \dots \circ f_2 \circ g
 
-    where g is a `MarginalSpline` with as many knots as the rows can tell of, which is left out where mixtures of the
-    rows as they are do better, and each :math:`f_l` is either
+    where g is a `MarginalSpline` with as many knots as the rows can tell of, unless rows held out like another beginning
+    better: mixtures of the rows as they are, or, with up to 64 coordinates, independent subspaces, which are `Whiten`,
+    a rotation to `independent_subspaces`, a `MixtureTransport` for each group of axes, and marginals. Each further
+    :math:`f_l` is either
 
     - a mixture: a `MixtureTransport`, which follows dependence of any shape, and the context where there is some; or
     - a turn: `Whiten`, a `sliced_rotation`, whose directions other rows have confirmed, and a `MarginalSpline`.
@@ -121,41 +116,6 @@ def hybrid(
     chain = Chain(*(search.blocks if held_out is not None or rows.n > REFITTED else search.refitted(rows)))
     flow = Flow(chain).eval()
     return (flow if steps is None else Dequantized(flow, steps, origins)), search.history
-
-
-def marginals(rows: Rows, seed: int) -> Transform:
-    """A spline for every coordinate, with as many knots as the rows can tell of."""
-    knots = min(MOST_KNOTS, max(FEWEST_KNOTS, rows.n // ROWS_A_KNOT))
-    return MarginalSpline(rows.dim, knots, dtype=rows.dtype, device=rows.device).fit(rows)
-
-
-def mixture(rows: Rows, seed: int) -> Transform:
-    """A bag of normal mixtures, with as many components as rows held out from them confirm."""
-    return MixtureTransport.of(rows, seed=seed)
-
-
-def turn(rows: Rows, seed: int) -> Transform:
-    """White rows turned to directions far from normal, as far as other rows confirm them, and a spline for each."""
-    rotation = sliced_rotation(rows.dim, torch.Generator().manual_seed(seed))
-    block = Chain(Whiten(rows.dim), rotation, MarginalSpline(rows.dim, FEWEST_KNOTS))
-    return block.to(dtype=rows.dtype, device=rows.device).fit(rows)
-
-
-def first(rows: Rows, seed: int) -> dict[str, Fit]:
-    """What to begin with: marginals, unless mixtures do better without, as where rows differ in scale alone.
-
-    Marginals nearly always pay, but what they bend a mixture may not find again: natural images are sums of normal laws
-    of one shape and many sizes, and no longer so when every pixel has been made normal.
-    """
-    x, context = rows.sample(PROBED, seed)
-    if len(x) < FEWEST_PROBED:
-        return {"marginals": marginals}
-    with torch.no_grad():
-        z, ladj = marginals(as_rows(x, context), seed)(x)
-    index, bent = held_out_scores(z, context)
-    _, straight = held_out_scores(x, context)
-    gain = (bent + ladj[index].double() - straight).clamp(-MOST_OF_A_ROW, MOST_OF_A_ROW)
-    return {"marginals": marginals} if float(gain.mean()) >= 0 else {"mixture": mixture}
 
 
 class Trial(NamedTuple):

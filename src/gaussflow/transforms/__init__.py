@@ -19,6 +19,7 @@ from gaussflow.transforms.permutation import Permutation
 from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
+from gaussflow.transforms.subspaces import independent_subspaces
 
 __all__ = [
     "AffineCoupling",
@@ -42,6 +43,7 @@ __all__ = [
     "confirmed",
     "haar",
     "ica",
+    "independent_subspaces",
     "logistic_kernel",
     "normal_kernel",
     "pca",
