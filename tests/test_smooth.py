@@ -90,3 +90,20 @@ def test_no_more_rows_are_drawn_than_said(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Rows, "sample", lambda self, size, seed=0: (drawn.append(size), sample(self, size, seed))[1])
     smooth_gaussianization(TensorRows(torch.randn(40_000, 1)), 16)
     assert max(drawn) <= 16_384
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("n", [1000, 40_000])
+def test_a_far_row_is_brought_near_and_costs_the_others_nothing(n: int, scale: float, dtype: torch.dtype) -> None:
+    """Left on a straight line it would decide every covariance behind; and what lies between stays told apart."""
+    x = scale * torch.randn(n, 2, generator=torch.Generator().manual_seed(n), dtype=torch.float64).to(dtype)
+    fresh = scale * torch.randn(20_000, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    far = x.clone()
+    far[7, 1], far[8, 0] = -1e6, 1e5
+    clean, spline = (MarginalSpline(2, 48, dtype=dtype).fit(rows) for rows in (x, far))
+    with torch.no_grad():
+        assert spline(far)[0].abs().max() < 6.1
+        assert float((Flow(clean).log_prob(fresh) - Flow(spline).log_prob(fresh)).mean()) < 0.02
+        between = -torch.logspace(2, 6, 9, dtype=dtype)[:, None].expand(-1, 2) * torch.tensor([-0.1, 1], dtype=dtype)
+        torch.testing.assert_close(spline.inverse(spline(between)[0])[0], between, rtol=0.02, atol=0)

@@ -60,6 +60,7 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
         if bool(mine.any()):
             q = estimate(data.columns(mine), u)
             value[:, mine], slope[:, mine] = q.value, q.slope
+    _reach_out(value, slope, u, *rows.range())
     index = kept_knots(torch.asinh((value - data.median) / data.scale), u, knots)
     xs, zs, slopes = value.gather(0, index), u.expand_as(value).gather(0, index), 1 / slope.gather(0, index)
     for i, even in enumerate((False, True), len(ESTIMATES)):
@@ -68,6 +69,20 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
             tables = peaked(data.columns(mine), width[mine], knots, even=even)
             xs[:, mine], zs[:, mine], slopes[:, mine] = tables
     return xs, zs, slopes
+
+
+def _reach_out(value: Tensor, slope: Tensor, u: Tensor, low: Tensor, high: Tensor) -> None:
+    """Let the outermost knots (G, D) reach the farthest rows (D,): on a straight line these would stay as far away.
+
+    A row a million deviations away decides nothing about the estimate, and what comes behind, a covariance for example,
+    would be about that row alone.
+    """
+    for end, before, row in ((0, 1, torch.minimum(value[0], low)), (-1, -2, torch.maximum(value[-1], high))):
+        secant, farther = (row - value[before]) / (u[end] - u[before]), row != value[end]
+        between = (slope[before] * secant).sqrt()  # or all that lies between would come to lie at the end
+        slope[before] = torch.where(farther, torch.maximum(slope[before], between), slope[before])
+        slope[end] = torch.where(farther, torch.maximum(slope[end], secant), slope[end])
+        value[end] = row
 
 
 def kept_knots(y: Tensor, u: Tensor, knots: int) -> Tensor:
