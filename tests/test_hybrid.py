@@ -122,8 +122,12 @@ def test_a_hybrid_is_saved_and_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (noise(200, 2).round(), r"discrete or rounded ones, counted from 0: 0, 1\. Column 0 has \d distinct values"),
+        (noise(200, 2).round(), r"discrete or rounded ones, counted from 0: 0, 1\. Column 0 has \d distinct value"),
         (noise(200, 2).clamp(min=0), "and 0 in 5.% of them: it has no density. Pass dequantize=True"),
+        (
+            torch.cat([noise(200, 2), torch.full((200, 1), 3.0)], 1),
+            "counted from 0: 2. Column 2 has 1 distinct value.s. in",
+        ),
         (noise(200, 2).log(), "NaN or infinite"),
         (noise(1, 2), "too few rows to hold some out: 1"),
     ],
@@ -196,6 +200,15 @@ def test_a_column_that_is_often_zero_and_else_continuous_is_drawn_so(seed: int) 
     assert float((drawn[:, 0] < -0.01).double().mean()) < 0.01
 
 
+def test_a_constant_has_all_its_mass_where_it_is() -> None:
+    x = torch.cat([noise(800, 1), torch.full((800, 1), 3.0, dtype=F64)], 1)
+    law, _ = hybrid(x, dequantize=True, progress=False)
+    fresh = torch.cat([noise(5000, 1, 5), torch.full((5000, 1), 3.0, dtype=F64)], 1)
+    truth = -0.5 * (fresh[:, 0].square() + math.log(2 * math.pi))
+    assert abs(excess(law, (fresh, truth))) < 0.1
+    assert (law.sample(1000)[:, 1] == 3).double().mean() > 0.95
+
+
 Z = noise(1000, 1)[:, 0]
 
 
@@ -207,10 +220,11 @@ Z = noise(1000, 1)[:, 0]
         (torch.where(Z < 0, 0.0, (300 * Z).round() / 100), (0.01, 0.01)),  # cents, often none
         (Z.clamp(min=0), (2e-4, 2e-3)),
         (1e6 + (10 * Z).round() / 10, (0.05, 0.11)),  # which single precision rounds to sixteenths
-        (torch.full_like(Z, 0.3) + (Z > 0) * 6e-17, (0, 0)),
+        (torch.full_like(Z, 0.3) + (Z > 0) * 6e-17, (3e-4, 3e-4)),
+        (0 * Z, (1, 1)),
         (Z, (0, 0)),
     ],
-    ids=["rounded", "cents", "clamped", "far", "constant", "continuous"],
+    ids=["rounded", "cents", "clamped", "far", "constant", "zeros", "continuous"],
 )
 def test_the_step_is_that_of_the_rounding(column: Tensor, steps: tuple[float, float], dtype: torch.dtype) -> None:
     (step,), (origin,) = rounding_steps(as_rows(column.to(dtype)[:, None]))

@@ -28,17 +28,18 @@ def check_continuous(owner: str, rows: Rows) -> None:
         most, share = values[counts.argmax()], float(counts.max()) / len(column)
         raise ValueError(
             f"{owner} wants continuous columns; got discrete or rounded ones, counted from 0: {shown}. "
-            f"Column {found[0]} has {len(values)} distinct values in {len(column)} rows, and {most:g} in {share:.0%} "
+            f"Column {found[0]} has {len(values)} distinct value(s) in {len(column)} rows, and {most:g} in {share:.0%} "
             "of them: it has no density. Pass dequantize=True to blur such columns by the step that they are rounded "
             "to, or leave them out."
         )
 
 
 def rounding_steps(rows: Rows) -> tuple[Tensor, Tensor]:
-    """The step (D,) of each column, 0 for a continuous or constant one; and the commonest value (D,) of the others.
+    """The step (D,) of each column, 0 for a continuous one; and the commonest value (D,) of the others.
 
     A step is the least distance of two values. But where many rows share a value and the others are not rounded, as of
-    amounts that are often zero, that distance is an accident: there it is a thousandth of the spread of the others.
+    amounts that are often zero, that distance is an accident: there it is a thousandth of the spread of the others, and
+    of a constant a thousandth of itself.
     """
     x = rows.sample(LOOKED_AT)[0]
     steps, origins = torch.zeros(2, x.shape[1], dtype=x.dtype, device=x.device)
@@ -47,19 +48,20 @@ def rounding_steps(rows: Rows) -> tuple[Tensor, Tensor]:
     for i, column in enumerate(x.T):
         values, counts = column.unique(return_counts=True)
         few, tied = len(values) < FEW * len(x), int(counts.max()) >= TIES * len(x)
-        if len(values) > 1 and (few or tied):
+        if few or tied:
             steps[i], origins[i] = _step(values, few), values[counts.argmax()]
     return steps, origins
 
 
 def _step(values: Tensor, few: bool) -> Tensor:
-    """The step () of ascending values; 0 for a constant that was rounded in more than one way."""
+    """The step () of ascending values, positive."""
     least = 8 * torch.finfo(values.dtype).eps * values.abs().max()  # closer values are one value, or all that there is
     gaps = values.diff()
     if bool((gaps > least).any()):
         gaps = gaps[gaps > least]
-    elif values[-1] - values[0] < 4 * least:
-        return torch.zeros_like(least)
+    elif not len(gaps) or values[-1] - values[0] < 4 * least:  # a constant, or one rounded in more than one way
+        size = values.abs().max()
+        return torch.where(size > 0, FINE * size, 1.0)
     step = gaps.min()
     whole = gaps / step
     off = (OFF + 2 * least / step).clamp(max=MOST_OFF)
