@@ -16,6 +16,7 @@ from gaussflow import (
     Flow,
     MarginalSpline,
     MixtureTransport,
+    RadialSpline,
     Rotation,
     Transform,
     confirmed,
@@ -55,6 +56,7 @@ BLOCKS: dict[str, Make] = {
     "pursuit_rotation": turned(pursuit_rotation),
     "sliced_rotation": turned(sliced_rotation),
     "whitening": turned(whitening),
+    "RadialSpline": lambda dim, generator: RadialSpline(dim),
     "MixtureTransport": lambda dim, generator: MixtureTransport(dim, 16),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -16,6 +17,7 @@ from gaussflow.transforms.base import Chain, Transform
 from gaussflow.transforms.given import Given
 from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.mixture_transport import MixtureTransport
+from gaussflow.transforms.radial_spline import RadialSpline
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.subspaces import SEARCH_ROWS, independent_subspaces
 
@@ -46,6 +48,13 @@ def turn(rows: Rows, seed: int) -> Transform:
     rotation = sliced_rotation(rows.dim, torch.Generator().manual_seed(seed))
     block = Chain(Whiten(rows.dim), rotation, MarginalSpline(rows.dim, FEWEST_KNOTS))
     return block.to(dtype=rows.dtype, device=rows.device).fit(rows)
+
+
+def radial(rows: Rows, seed: int) -> Transform:
+    """White rows moved along the lines through their mean, by a spline of the distance."""
+    whiten = Whiten(rows.dim, dtype=rows.dtype, device=rows.device).fit(rows)
+    spline = RadialSpline(rows.dim, FEWEST_KNOTS, dtype=rows.dtype, device=rows.device)
+    return Chain(whiten, spline.fit(rows.through(whiten)))
 
 
 def subspaces(rows: Rows, seed: int) -> Transform:
@@ -79,12 +88,13 @@ def first(rows: Rows, seed: int) -> dict[str, Fit]:
     if len(x) < FEWEST_PROBED:
         return {"marginals": marginals}
     scores = probed(x[:PROBED], None if context is None else context[:PROBED], seed)
-    if "subspaces" in scores and float(scores["subspaces"].mean()) > -HOPELESS * rows.dim and len(x) > PROBED:
+    hopeful = [float(score.mean()) > -HOPELESS * rows.dim for kind, score in scores.items() if kind != "mixture"]
+    if any(hopeful) and len(x) > PROBED:
         scores = probed(x, None, seed)
     sure = {"marginals": WORTH * rows.dim}
     sure |= {kind: float(score.mean() - SURE * score.std() / len(score) ** 0.5) for kind, score in scores.items()}
     best = max(sure, key=sure.__getitem__)
-    return {best: {"marginals": marginals, "mixture": mixture, "subspaces": subspaces}[best]}
+    return {best: BEGINNINGS[best]}
 
 
 @torch.no_grad()
@@ -96,14 +106,21 @@ def probed(x: Tensor, context: Tensor | None, seed: int) -> dict[str, Tensor]:
     z, ladj = marginals(as_rows(x, context), seed)(x)
     held_out, bent = held_out_scores(z, context)
     scores = {"mixture": held_out_scores(x, context)[1]}
+    known = torch.ones(len(x), dtype=torch.bool, device=x.device).index_fill(0, held_out, False)
+    if context is None:
+        y, its_ladj = radial(as_rows(x[known]), seed)(x[held_out])
+        scores["radial"] = its_ladj.double() - 0.5 * (y.double().square() + math.log(2 * math.pi)).sum(1)
     if context is None and x.shape[1] <= WIDEST and len(x) >= ROWS_AN_AXIS * x.shape[1]:
-        known = torch.ones(len(x), dtype=torch.bool, device=x.device).index_fill(0, held_out, False)
         turned, groups = turned_apart(as_rows(x[known]), seed)
         y, its_ladj = turned(x)
         parts = [held_out_scores(y[:, group], None)[1] for group in groups]
         scores["subspaces"] = torch.stack(parts).sum(0) + its_ladj[held_out].double()
     plain = bent + ladj[held_out].double()
     return {kind: (score - plain).clamp(-MOST_OF_A_ROW, MOST_OF_A_ROW) for kind, score in scores.items()}
+
+
+BEGINNINGS: dict[str, Fit] = {"marginals": marginals, "mixture": mixture, "radial": radial, "subspaces": subspaces}
+FURTHER: dict[str, Fit] = {"radial": radial, "turn": turn, "mixture": mixture}  # what is had sooner first
 
 
 def _mixture_of(group: list[int], rows: Rows, seed: int) -> Given:

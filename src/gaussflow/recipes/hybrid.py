@@ -11,7 +11,7 @@ from gaussflow._check import check_int
 from gaussflow.models.dequantized import Dequantized
 from gaussflow.models.flow import Flow
 from gaussflow.recipes._discrete import UniformNoise, check_continuous, rounding_steps
-from gaussflow.recipes._kinds import Fit, first, mixture, turn
+from gaussflow.recipes._kinds import FURTHER, Fit, first
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
@@ -19,15 +19,10 @@ from gaussflow.training._measures import gain_and_error, normal_nats
 from gaussflow.transforms.base import Chain, Transform
 
 MIN_GAIN = 5e-3  # nats a row for which a block is worth its place
-NEARLY = 0.9  # of the most nats that a block buys: a turn that buys so many is taken before a mixture
+NEARLY = 0.9  # of the most nats that a block buys: the first of the kinds to buy so many is taken
 STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
 MOST_BLOCKS = 40
-TRIES = {
-    "marginals": 1,
-    "subspaces": 1,
-    "mixture": 1,
-    "turn": 3,
-}  # a turn that bought nothing may have turned the wrong way
+TRIES = {"marginals": 1, "subspaces": 1, "mixture": 1, "radial": 1, "turn": 3}  # a turn may go the wrong way
 BEHIND = 2**15  # rows that what comes behind a mixture is fitted to: little is left, and every row meets each component
 REFITTED = 2**13  # up to so many rows the blocks are fitted again with the rows held out among them
 
@@ -39,16 +34,16 @@ def hybrid(
 
     .. math:: f = f_L \circ \dots \circ f_2 \circ g
 
-    where g is a `MarginalSpline` with as many knots as the rows can tell of, unless rows held out like another beginning
-    better: mixtures of the rows as they are, or, with up to 64 coordinates, independent subspaces, which are `Whiten`,
-    a rotation to `independent_subspaces`, a `MixtureTransport` for each group of axes, and marginals. Each further
-    :math:`f_l` is either
+    where g is a `MarginalSpline` with as many knots as the rows can tell of, unless held-out rows like another first
+    block better: a mixture or a radial map, as below, or, with up to 64 coordinates, `independent_subspaces`, a
+    `MixtureTransport` for each group of their axes, and marginals. Each further :math:`f_l` is one of
 
-    - a mixture: a `MixtureTransport`, which follows dependence of any shape, and the context where there is some; or
+    - a mixture: a `MixtureTransport`, which follows dependence of any shape, and the context where there is some;
+    - radial: `Whiten` and a `RadialSpline`, which take what the scales of all coordinates have in common; or
     - a turn: `Whiten`, a `sliced_rotation`, whose directions other rows have confirmed, and a `MarginalSpline`.
 
     At each step a block of every kind is fitted to what the blocks before it leave. The one that buys most on the rows
-    held out stays; of two that buy as much to a tenth, the turn, which is had sooner. A mixture that buys nothing is
+    held out stays; of two that buy as much to a tenth, the one that is had sooner. A mixture that buys nothing is
     not tried again, nor are turns when three in a row bought nothing; then the flow is done, with nothing to choose.
     (Nats for each second alone are not what is compared: a turn is had in a moment, and where it stands in the place of
     a much better mixture, what it bought is lost again.)
@@ -142,7 +137,7 @@ class Search:
 
     def __init__(self, train: Rows, held_out: Rows, seed: int, volume: float = 0.0) -> None:
         self.train, self.held_out, self.seed = train, held_out, seed
-        self.kinds: dict[str, Fit] = {"turn": turn, "mixture": mixture}  # what is had sooner first: no clock decides
+        self.kinds: dict[str, Fit] = dict(FURTHER)  # the order decides, no clock
         self.blocks: list[Transform] = []
         self.made: list[tuple[Fit, int]] = []
         self.tries = dict(TRIES)

@@ -17,6 +17,7 @@ from gaussflow.transforms.mixture_flow import MixtureFlow
 from gaussflow.transforms.mixture_transport import MixtureTransport
 from gaussflow.transforms.permutation import Permutation
 from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
+from gaussflow.transforms.radial_spline import RadialSpline
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
 from gaussflow.transforms.subspaces import independent_subspaces
@@ -35,6 +36,7 @@ __all__ = [
     "MixtureFlow",
     "MixtureTransport",
     "Permutation",
+    "RadialSpline",
     "Rotation",
     "SplineCoupling",
     "Standardize",
