@@ -253,7 +253,7 @@ def test_rows_that_differ_in_scale_alone_are_not_bent_first() -> None:
     scaled = lambda seed: (0.7 * noise(3000, 1, seed)).exp() * noise(3000, 6, seed + 1) @ root.T  # noqa: E731
     x, fresh = scaled(0), scaled(7)
     flow, history = hybrid(x, progress=False)
-    assert history[0]["kind"] == "mixture"
+    assert history[0]["kind"] == "radial"
     spline = MarginalSpline(6, 48, dtype=F64).fit(x)
     with torch.no_grad():
         bent = Flow(Chain(spline, MixtureTransport.of(spline(x)[0])))

@@ -34,6 +34,7 @@ PROMISED = {
     *("DiagonalGaussian", "FullGaussian", "gaussian_js", "gaussian_kl", "Decomposition", "Estimate", "decompose_loss"),
     *("FewRowsWarning", "negentropy", "total_correlation"),
     *("ssim", "ms_ssim", "MSSSIMLoss"),
+    *("independent_subspaces", "RadialSpline"),
     "__version__",
 }
 

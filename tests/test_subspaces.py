@@ -8,7 +8,7 @@ import torch
 from gaussflow import Chain, Given, as_rows, haar, hybrid, ica, independent_subspaces, load, save
 from gaussflow.recipes import _kinds
 from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
-from gaussflow.transforms.subspaces import Mixtures, dependent_groups, pair_information
+from gaussflow.transforms._subspaces import Mixtures, dependent_groups, pair_information
 
 F64 = torch.float64
 

@@ -12,14 +12,15 @@ from torch import Tensor
 from gaussflow.recipes._rotations import sliced_rotation
 from gaussflow.rows import Rows, as_rows
 from gaussflow.transforms._mixture_growth import held_out_scores
+from gaussflow.transforms._subspaces import SEARCH_ROWS
 from gaussflow.transforms.affine import Whiten
+from gaussflow.transforms.axes import independent_subspaces
 from gaussflow.transforms.base import Chain, Transform
 from gaussflow.transforms.given import Given
 from gaussflow.transforms.marginal_spline import MarginalSpline
 from gaussflow.transforms.mixture_transport import MixtureTransport
 from gaussflow.transforms.radial_spline import RadialSpline
 from gaussflow.transforms.rotation import Rotation
-from gaussflow.transforms.subspaces import SEARCH_ROWS, independent_subspaces
 
 MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
 PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with

@@ -20,7 +20,7 @@ from gaussflow.transforms.base import Chain, Transform
 
 MIN_GAIN = 5e-3  # nats a row for which a block is worth its place
 NEARLY = 0.9  # of the most nats that a block buys: the first of the kinds to buy so many is taken
-STANDARD_ERRORS = 1.0  # and by so many the gain has to be sure
+STANDARD_ERRORS = 1.5  # and by so many the gain has to be sure: one far row alone gains its own standard error
 MOST_BLOCKS = 40
 TRIES = {"marginals": 1, "subspaces": 1, "mixture": 1, "radial": 1, "turn": 3}  # a turn may go the wrong way
 BEHIND = 2**15  # rows that what comes behind a mixture is fitted to: little is left, and every row meets each component

@@ -2,7 +2,7 @@
 
 from gaussflow.ops.mixture import logistic_kernel, normal_kernel
 from gaussflow.transforms.affine import Standardize, Whiten
-from gaussflow.transforms.axes import haar, ica, pca
+from gaussflow.transforms.axes import haar, ica, independent_subspaces, pca
 from gaussflow.transforms.base import Chain, Inverse, Transform
 from gaussflow.transforms.confirmed import confirmed
 from gaussflow.transforms.coupling import AffineCoupling
@@ -20,7 +20,6 @@ from gaussflow.transforms.pursuit import projection_pursuit, sliced_wasserstein
 from gaussflow.transforms.radial_spline import RadialSpline
 from gaussflow.transforms.rotation import Rotation
 from gaussflow.transforms.spline_coupling import SplineCoupling
-from gaussflow.transforms.subspaces import independent_subspaces
 
 __all__ = [
     "AffineCoupling",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import log
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gaussflow._check import check_int
 from gaussflow.ops.orthogonal import cayley, eigenbasis, haar, point_up
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.transforms._moments import VARIANCE_FLOOR, Frame, Moments
+from gaussflow.transforms._subspaces import turned_to_subspaces
 
-__all__ = ["haar", "ica", "pca"]
+__all__ = ["haar", "ica", "independent_subspaces", "pca"]
 
 LOG_COSH_OF_NORMAL = 0.37456720749143807  # E log cosh of a standard normal, by quadrature
 
@@ -93,6 +96,67 @@ def ica(rows: Data, *, iterations: int = 100, seed: int = 0) -> Tensor:
     start = haar(rank, torch.Generator().manual_seed(seed), torch.float64, rows.device)
     turn = _climbed(start, lambda w: Contrast.of(rows, w, whiten, mean, unit), iterations, 0.01 / rows.n)
     return torch.cat([point_up(turn @ axes[:rank]), axes[rank:]])
+
+
+def independent_subspaces(rows: Data, *, most: int = 4, seed: int = 0) -> tuple[Tensor, list[list[int]]]:
+    r"""Orthonormal axes, and their groups: coordinates depend on others of their group alone.
+
+    The axes Q and groups g maximise the likelihood of one normal mixture for each group,
+
+    .. math:: \sum_i \sum_g \log p_g\bigl((Q x_i)_g\bigr), \qquad
+        p_g(y) = \sum_k \pi_{gk}\, N(y;\, \mu_{gk}, \Sigma_{gk}).
+
+    Independent axes (`ica`) are the start: where there are independent subspaces, they lie in these, turned within them
+    (Cardoso 1998). Pairs of axes that tell most of one another are made groups. Then steps of expectation maximisation
+    and turns :math:`Q \leftarrow \operatorname{cayley}(S)\, Q` take turns. With the slopes
+    :math:`\varphi = -\nabla \log p_g` and :math:`G_{ij} = E[\varphi_i y_j]`, for axes of two groups,
+
+    .. math:: S_{ij} = \frac{G_{ji} - G_{ij}}
+        {E[\varphi_i^2] E[y_j^2] + E[\varphi_j^2] E[y_i^2] - 2},
+
+    is the step of Newton for independent groups (Pham and Garat 1997; Ablin, Cardoso and Gramfort 2018). It ends where
+    rows held out gain nothing. Last, groups that still tell of one another are joined, and it is done again.
+
+    Parameters
+    ----------
+    rows
+        Data: a tensor (N, D), chunks, or a `Rows`, best white (`Whiten`); at most 8192 of the rows are used.
+    most
+        The largest number of axes in a group.
+    seed
+        Of the rows taken, and of the starts.
+
+    Returns
+    -------
+    axes
+        Orthogonal matrix (D, D), one axis a row, float64.
+    groups
+        Lists of indices of axes, each axis in one of them.
+
+    Raises
+    ------
+    ValueError
+        For ``most`` below 1.
+
+    Notes
+    -----
+    Source: Cardoso (1998), Hyvärinen and Hoyer (2000) for the model; a mixture as the law of a group, and the joining
+    of groups, are of this library. Nothing tells independent subspaces of normal data: what is found there is an
+    accident of the sample, harmless as a turn of the axes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow import independent_subspaces
+    >>> angle, radius = 6.3 * torch.rand(500, 2), 1 + 0.1 * torch.randn(500, 2)
+    >>> rings = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+    >>> axes, groups = independent_subspaces(rings)
+    >>> axes.shape, sorted(len(group) for group in groups)
+    (torch.Size([4, 4]), [2, 2])
+    """
+    check_int("independent_subspaces", "most", most, 1)
+    check_int("independent_subspaces", "seed", seed, 0)
+    return turned_to_subspaces(partial(ica, seed=seed), as_rows(rows), most, seed)
 
 
 def _principal(rows: Rows) -> tuple[Tensor, Tensor, Tensor, Tensor]:

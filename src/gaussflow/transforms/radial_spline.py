@@ -13,15 +13,15 @@ from typing_extensions import override
 from gaussflow.ops._finite import saturate
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.transforms._smooth import smooth_gaussianization
+from gaussflow.transforms._splines import Splines
 from gaussflow.transforms.base import Transform
-from gaussflow.transforms.marginal_spline import MarginalSpline
 
 FIT_ROWS = 2**17
 LEAST_GAIN = 5.0  # nats over all rows: what buys less on halves that it has not seen is left
 NEAREST = -80.0  # of log distances: all that is nearer is moved as that
 
 
-class LogRadius(MarginalSpline):
+class LogRadius(Splines):
     """A spline of log distances: below its first knot its slope is one, so that the map of rows is linear there."""
 
     @override
@@ -54,7 +54,7 @@ class RadialSpline(Transform):
     Attributes
     ----------
     log_radius
-        The spline s, a `MarginalSpline` of one coordinate.
+        The spline s, whose parameters are those of a `MarginalSpline` of one coordinate.
 
     Notes
     -----
