@@ -1,0 +1,73 @@
+"""What a column tells those after it: a score, and marks of its states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
+from gaussflow.apps.tabular._columns import Skeleton
+
+MARKS = 12  # states of one column that are marked
+RARE = 0.02  # share of the rows below which a point among numbers is not marked
+KNOTS = 65
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Features of one column.
+
+    Attributes
+    ----------
+    marked
+        States with a feature that is 1 there and 0 elsewhere.
+    values, scores
+        A table (K,) from the values to normal scores, straight between; empty where values have no order.
+    to_trees
+        Which features trees are told: (P,).
+    """
+
+    marked: Integers
+    values: Floats
+    scores: Floats
+    to_trees: Booleans
+
+    def features(self, state: Integers, x: Floats) -> Floats:
+        """The features (n, P) of states and values (n,)."""
+        blocks = [(state[:, None] == self.marked).astype(float)]
+        if len(self.values):
+            score = np.interp(np.where(state == 0, 0.0, x), self.values, self.scores)
+            blocks.append(np.where(state == 0, 0.0, score)[:, None])
+        return np.concatenate(blocks, 1).astype(np.float32).astype(np.float64)
+
+
+def fit_encoding(skeleton: Skeleton, ordered: bool, state: Integers, x: Floats) -> Encoding:
+    """Choose the features of a column from its states and values (n,)."""
+    counts = np.bincount(state, minlength=len(skeleton.seen)).astype(float)
+    if skeleton.numeric:
+        counts[skeleton.rest] = 0
+    common = np.argsort(-counts, kind="stable")[:MARKS]
+    few = max(3.0, RARE * len(state)) if ordered else 2.0
+    marked = np.sort(common[counts[common] >= few])
+    if len(marked) and counts[marked].sum() >= len(state):  # the last follows from the others
+        marked = np.delete(marked, np.argmax(counts[marked]))
+    if not ordered:
+        return Encoding(marked, np.empty(0), np.empty(0), np.ones(len(marked), np.bool_))
+    values, scores = _scores(x[state > 0])
+    to_trees = np.append(marked == 0, True)
+    return Encoding(marked, values, scores, to_trees[-(len(marked) + 1) :])
+
+
+def _scores(x: Floats) -> tuple[Floats, Floats]:
+    """Values (K,) and the normal scores of their mean ranks."""
+    values, counts = np.unique(x, return_counts=True)
+    if not len(values):
+        return np.zeros(1), np.zeros(1)
+    scores = ndtri((np.cumsum(counts) - 0.5 * counts) / len(x))
+    if len(values) > KNOTS:
+        # means of neighbours, so that the table holds no value of a row
+        groups = np.array_split(np.arange(len(values)), KNOTS)
+        values, scores = (np.array([table[g].mean() for g in groups]) for table in (values, scores))
+    return values, np.clip(scores, -4, 4)

@@ -1,0 +1,115 @@
+"""Small trees on the columns before: what is needed of each is its splits, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gaussflow.apps._optional import need
+from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
+
+DEEPEST = 10
+MOST_LEAVES = 128
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A binary tree: of each node the feature and threshold of its split and its two children, -1 at a leaf; (M,)."""
+
+    feature: Integers
+    threshold: Floats
+    left: Integers
+    right: Integers
+
+    def leaves(self, features: Floats) -> Integers:
+        """The leaf (n,) of each row of features (n, P)."""
+        node = np.zeros(len(features), np.int64)
+        open_rows = np.arange(len(features)) if self.left[0] >= 0 else np.empty(0, np.int64)
+        while len(open_rows):
+            at = node[open_rows]
+            below = features[open_rows, self.feature[at]] <= self.threshold[at]
+            node[open_rows] = np.where(below, self.left[at], self.right[at])
+            open_rows = open_rows[self.left[node[open_rows]] >= 0]
+        return node
+
+    @cached_property
+    def parents(self) -> Integers:
+        """The parent (M,) of each node, which stands before it; -1 for the root."""
+        parent = np.full(len(self.left), -1, np.int64)
+        inner = np.flatnonzero(self.left >= 0)
+        parent[self.left[inner]] = inner
+        parent[self.right[inner]] = inner
+        return parent
+
+    @cached_property
+    def levels(self) -> list[Integers]:
+        """The nodes of each depth, from the root down."""
+        levels = [np.zeros(1, np.int64)]
+        while len(inner := levels[-1][self.left[levels[-1]] >= 0]):
+            levels.append(np.concatenate([self.left[inner], self.right[inner]]))
+        return levels
+
+    def totals(self, leaves: Integers, values: Floats) -> Floats:
+        """Sums (M, Q) over the rows at or below each node of values (n, Q), whose rows are at leaves (n,)."""
+        sums = np.stack([np.bincount(leaves, column, len(self.left)) for column in values.T], 1)
+        for nodes in reversed(self.levels[1:]):
+            np.add.at(sums, self.parents[nodes], sums[nodes])
+        return sums
+
+    def kept(self, counts: Floats, least: float) -> Booleans:
+        """Whether each node (M,) stays when a split must leave so many of the counts (M,) on either side."""
+        keep = np.ones(len(self.left), np.bool_)
+        for nodes in self.levels[1:]:
+            up = self.parents[nodes]
+            both = np.minimum(counts[self.left[up]], counts[self.right[up]])
+            keep[nodes] = keep[up] & (both >= least)
+        return keep
+
+    def places(self, keep: Booleans) -> Integers:
+        """The lowest node kept (M,) at or above each node."""
+        place = np.arange(len(self.left))
+        for nodes in self.levels[1:]:
+            place[nodes] = np.where(keep[nodes], nodes, place[self.parents[nodes]])
+        return place
+
+    def cut(self, keep: Booleans) -> Tree:
+        """The tree of the nodes (M,) kept, which go by pairs and with all that stands above them."""
+        new = np.cumsum(keep) - 1
+        inner = (self.left >= 0) & keep[self.left]
+        left, right = (np.where(inner, new[children], -1)[keep] for children in (self.left, self.right))
+        return Tree(self.feature[keep], self.threshold[keep], left, right)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A tree, the leaf (n,) of every row, and which rows (n,) its splits were chosen by."""
+
+    tree: Tree
+    leaves: Integers
+    inside: Booleans
+
+
+def grow(features: Floats, targets: Floats, weights: Floats, least: int, pairs: int, seed: int) -> list[Grown]:
+    """Trees that tell targets (n, Q) by features (n, P), two by two on either half of the rows."""
+    random = np.random.default_rng(seed)
+    grown = []
+    for _ in range(pairs):
+        first = np.zeros(len(features), np.bool_)
+        first[random.permutation(len(features))[: len(features) // 2]] = True
+        for inside in (first, ~first):
+            tree = _one(features[inside], targets[inside], weights[inside], least, int(random.integers(2**31)))
+            grown.append(Grown(tree, tree.leaves(features), inside))
+    return grown
+
+
+def _one(features: Floats, targets: Floats, weights: Floats, least: int, seed: int) -> Tree:
+    """One tree; every leaf holds at least so many rows."""
+    leaves = int(np.clip(len(features) // (2 * least), 2, MOST_LEAVES))
+    make = need("sklearn.tree", "fitting a table").DecisionTreeRegressor
+    tree = make(max_depth=DEEPEST, min_samples_leaf=least, max_leaf_nodes=leaves, random_state=seed)
+    held = tree.fit(features.astype(np.float32), targets, weights).tree_
+    left, right = held.children_left.astype(np.int64), held.children_right.astype(np.int64)
+    feature, threshold = np.where(left >= 0, held.feature, 0), np.where(left >= 0, held.threshold, 0.0)
+    return Tree(feature.astype(np.int64), threshold.astype(np.float64), left, right)

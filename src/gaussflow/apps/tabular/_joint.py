@@ -1,0 +1,123 @@
+"""The law of a whole table: one column after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaussflow.apps.tabular._arrays import Floats, Integers
+from gaussflow.apps.tabular._columns import Skeleton
+from gaussflow.apps.tabular._curve import log_mass
+from gaussflow.apps.tabular._features import Encoding, fit_encoding
+from gaussflow.apps.tabular._grid import Grid
+from gaussflow.apps.tabular._law import Law, fit_law
+
+UNSEEN = 0.5  # rows that all states together weigh before any is seen
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A table as states and values, each a list of (n,) by column."""
+
+    states: list[Integers]
+    values: list[Floats]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The law of a table: for each column in order its states, its law given those before, and what it tells."""
+
+    order: list[int]
+    skeletons: list[Skeleton]
+    encodings: list[Encoding]
+    laws: list[Law]
+
+    def log_prob(self, coded: Coded) -> Floats:
+        """The log-mass and log-density (n,) of rows."""
+        n = len(coded.states[0])
+        features, total = np.empty((n, 0)), np.zeros(n)
+        for j in self.order:
+            total += column_log_prob(self.laws[j], self.skeletons[j], features, coded.states[j], coded.values[j])
+            features = np.concatenate([features, self.encodings[j].features(coded.states[j], coded.values[j])], 1)
+        return total
+
+
+def column_log_prob(law: Law, skeleton: Skeleton, features: Floats, state: Integers, x: Floats) -> Floats:
+    """The log-mass or log-density (n,) of a column given the features (n, P) of those before."""
+    masses = law.masses(features)
+    total = np.log(masses[np.arange(len(state)), state])
+    if not skeleton.numeric:
+        return total
+    on_grid = skeleton.grid is not None
+    rows = state == skeleton.rest if not on_grid else state > 0
+    if rows.any():
+        loc, scale = law.place(features[rows])
+        value = np.log(masses[rows, skeleton.rest]) + value_log_prob(law, skeleton.grid, x[rows], loc, scale)
+        # a point on a grid may come up among the other values as well
+        total[rows] = np.where(state[rows] == skeleton.rest, value, np.logaddexp(total[rows], value))
+    return total
+
+
+def value_log_prob(law: Law, grid: Grid | None, x: Floats, loc: Floats, scale: Floats) -> Floats:
+    """The log-mass of the values x (n,) of a grid, or their log-density on the line."""
+    if grid is None:
+        z, log_slope = law.normal(x, loc, scale)
+        return log_slope - 0.5 * np.square(z) - 0.5 * np.log(2 * np.pi)
+    total = np.full(len(x), -np.inf)
+    for low, high, likely in grid.pieces(x):
+        rows = likely > 0
+        a, b = (law.normal(end[rows], loc[rows], scale[rows])[0] for end in (low, high))
+        total[rows] = np.logaddexp(total[rows], log_mass(a, b) + np.log(likely[rows]))
+    return total
+
+
+def fit_joint(
+    skeletons: Sequence[Skeleton], ordered: Sequence[bool], coded: Coded, weights: Floats, seed: int
+) -> Joint:
+    """Fit a law to each column given those before it."""
+    d, n = len(skeletons), len(weights)
+    order = choose_order(skeletons, coded)
+    encodings: list[Encoding] = []
+    for j in range(d):
+        encodings.append(fit_encoding(skeletons[j], ordered[j], coded.states[j], coded.values[j]))
+    laws: dict[int, Law] = {}
+    features = np.empty((n, 0))
+    for place, j in enumerate(order):
+        skeleton = skeletons[j]
+        prior = np.full(len(skeleton.seen), UNSEEN / len(skeleton.seen))
+        x = spread(coded.values[j], coded.states[j], skeleton)
+        laws[j] = fit_law(features, coded.states[j], x, skeleton.rest, prior, weights, seed + 7919 * place)
+        features = np.concatenate([features, encodings[j].features(coded.states[j], coded.values[j])], 1)
+    return Joint(order, list(skeletons), encodings, [laws[j] for j in range(d)])
+
+
+def choose_order(skeletons: Sequence[Skeleton], coded: Coded) -> list[int]:
+    """Discrete columns first, those with few states before those with many; then numbers, in the order of the table."""
+
+    def key(j: int) -> tuple[int, int]:
+        skeleton, state = skeletons[j], coded.states[j]
+        inside = (state == skeleton.rest).any()
+        return (1, 0) if inside else (0, int(skeleton.seen.sum()))
+
+    return sorted(range(len(skeletons)), key=key)
+
+
+def spread(x: Floats, state: Integers, skeleton: Skeleton) -> Floats:
+    """Values (n,) spread evenly over what rounds to them, each run of equal ones in an order that tells nothing."""
+    x = x.copy()
+    rows = np.flatnonzero(state == skeleton.rest)
+    if skeleton.grid is None or not len(rows):
+        return x
+    rows = rows[np.argsort(x[rows], kind="stable")]
+    random = np.random.default_rng(0)
+    counts = np.unique(x[rows], return_counts=True)[1]
+    within = np.concatenate([random.permutation(c) for c in counts]) + 0.5
+    (low, high, _), (extra_low, extra_high, likely) = skeleton.grid.pieces(x[rows])
+    low, high = (
+        np.where(likely > 0, np.minimum(low, extra_low), low),
+        np.where(likely > 0, np.maximum(high, extra_high), high),
+    )
+    x[rows] = low + within / np.repeat(counts, counts) * (high - low)
+    return x

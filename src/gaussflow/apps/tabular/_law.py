@@ -1,0 +1,192 @@
+"""The law of one column given those before: which state, and what value within it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gaussflow.apps.tabular._arrays import Floats, Integers
+from gaussflow.apps.tabular._curve import Curve
+from gaussflow.apps.tabular._forest import Grown, Tree, grow
+from gaussflow.apps.tabular._ridge import Ridge, fit_ridge
+
+LEAST_LEAF = 5
+LEAVES = (8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
+SHRINK = (4.0, 16.0)  # rows that the node above weighs
+PAIRS = 2
+WIDE = 12  # states told one by one to a tree; the rarer ones go together
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Trees and what each says at its nodes: arrays (M, Q), averaged over the trees."""
+
+    trees: list[Tree]
+    contents: list[Floats]
+
+    def say(self, features: Floats) -> Floats:
+        """The mean (n, Q) of what the trees say of features (n, P)."""
+        said = [content[tree.leaves(features)] for tree, content in zip(self.trees, self.contents, strict=True)]
+        mean: Floats = sum(said[1:], said[0]) / len(said)
+        return mean
+
+
+def fit_states(features: Floats, states: Integers, prior: Floats, weights: Floats, seed: int) -> Bag:
+    """The masses of the states (n,) given features (n, P): shrunk shares at the nodes of trees; prior (S,) counts."""
+    one_hot = np.eye(len(prior))[states]
+    counts = one_hot * weights[:, None]
+    root = (counts.sum(0) + prior) / (counts.sum() + prior.sum())
+    if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
+        return Bag([_stump()], [root[None]])
+    targets = _told(one_hot)
+    grown = grow(features, targets, weights, LEAST_LEAF, PAIRS, seed)
+
+    def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
+        sums = one.tree.totals(one.leaves, counts * rows[:, None])
+        shares = np.empty_like(sums)
+        shares[0] = (sums[0] + 4 * root) / (sums[0].sum() + 4)
+        for nodes in one.tree.levels[1:]:
+            above = shares[one.tree.parents[nodes]]
+            shares[nodes] = (sums[nodes] + alpha * above) / (sums[nodes].sum(1, keepdims=True) + alpha)
+        return shares
+
+    def gain(said: Floats) -> float:
+        return float(weights @ np.log(said[np.arange(len(states)), states]))
+
+    return _chosen(grown, contents, gain, weights)[0]
+
+
+def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple[Bag, Floats]:
+    """Loc and logarithm of the scale of values (n,) given features; and what trees say (n, 2) of rows not seen."""
+    n = len(y)
+    if n < 8 * LEAST_LEAF or not features.shape[1]:
+        said = np.array([[np.average(y, weights=weights) if n else 0.0, 0.0]])
+        return Bag([_stump()], [said]), np.repeat(said, n, 0)
+    y = np.clip(y, -8, 8)
+    size = np.abs(y - np.average(y, weights=weights))
+    targets = np.stack([y / (y.std() + 1e-12), 0.7 * np.minimum(size, 4 * y.std()) / (y.std() + 1e-12)], 1)
+    grown = grow(features, targets, weights, LEAST_LEAF, PAIRS, seed)
+    sums_of = np.stack([np.ones(n), y, np.square(y)], 1) * weights[:, None]
+    floor = 1e-6 * float(y.var()) + 1e-12
+
+    def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
+        count, first, second = one.tree.totals(one.leaves, sums_of * rows[:, None]).T
+        loc, var = np.empty(len(count)), np.empty(len(count))
+        loc[0] = first[0] / count[0]
+        var[0] = second[0] / count[0] - loc[0] ** 2 + floor
+        for nodes in one.tree.levels[1:]:
+            up, many = one.tree.parents[nodes], count[nodes]
+            loc[nodes] = (first[nodes] + alpha * loc[up]) / (many + alpha)
+            within = second[nodes] - 2 * loc[nodes] * first[nodes] + many * np.square(loc[nodes])
+            var[nodes] = (within + 2 * alpha * var[up]) / (many + 2 * alpha) + floor
+        return np.stack([loc, 0.5 * np.log(var)], 1)
+
+    def gain(said: Floats) -> float:
+        return float(-weights @ (0.5 * np.square((y - said[:, 0]) * np.exp(-said[:, 1])) + said[:, 1]))
+
+    return _chosen(grown, contents, gain, weights)
+
+
+def _chosen(grown: list[Grown], contents, gain, weights: Floats) -> tuple[Bag, Floats]:  # type: ignore[no-untyped-def]
+    """The bag whose leaves and shrinkage rows not seen confirm; and what it says (n, Q) of rows not seen."""
+    n = len(weights)
+    best, chosen, kept_said = -np.inf, (np.inf, SHRINK[0]), None
+    counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
+    outside = sum((~one.inside).astype(float) for one in grown)
+    for alpha in SHRINK:
+        halves = [contents(one, one.inside.astype(float), alpha) for one in grown]
+        for least in (np.inf, *LEAVES):
+            said = np.zeros((n, halves[0].shape[1]))
+            for one, half, count in zip(grown, halves, counts, strict=True):
+                place = one.tree.places(one.tree.kept(count, least))
+                said += half[place[one.leaves]] * (~one.inside)[:, None]
+            said /= outside[:, None]
+            if (now := gain(said)) > best:
+                best, chosen, kept_said = now, (least, alpha), said
+    least, alpha = chosen
+    trees, said_by = [], []
+    for one, count in zip(grown, counts, strict=True):
+        keep = one.tree.kept(count, least)
+        trees.append(one.tree.cut(keep))
+        said_by.append(contents(one, np.ones(n), alpha)[keep])
+        if not np.isfinite(least):
+            break
+    return Bag(trees, said_by), kept_said
+
+
+def _told(one_hot: Floats) -> Floats:
+    """What a tree is told of states (n, S): the common ones each, the rarer ones together."""
+    order = np.argsort(-one_hot.sum(0), kind="stable")
+    common, rare = order[: WIDE - 1], order[WIDE - 1 :]
+    parts = [one_hot[:, common[one_hot[:, common].sum(0) > 0]]]
+    if len(rare):
+        parts.append(one_hot[:, rare].sum(1, keepdims=True))
+    told = np.concatenate(parts, 1)
+    return told[:, 1:] if told.shape[1] == 2 else told
+
+
+def _stump() -> Tree:
+    return Tree(np.zeros(1, np.int64), np.zeros(1), np.full(1, -1), np.full(1, -1))
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of a column given features (n, P) of those before.
+
+    Attributes
+    ----------
+    state_rule, value_rule
+        Linear rules, whose values are features of the trees too.
+    state_bag, value_bag
+        Masses of the S states; loc and logarithm of the scale.
+    root, rest
+        The curve of the values, and that of what the rule and the trees leave of them.
+    """
+
+    state_rule: Ridge
+    value_rule: Ridge
+    state_bag: Bag
+    value_bag: Bag
+    root: Curve
+    rest: Curve
+
+    def masses(self, features: Floats) -> Floats:
+        """The masses (n, S) of the states."""
+        return self.state_bag.say(_beside(features, self.state_rule.predict(features)))
+
+    def place(self, features: Floats) -> tuple[Floats, Floats]:
+        """Loc and scale (n,) of the values on the axis of their curve."""
+        told = self.value_rule.predict(features)
+        said = self.value_bag.say(_beside(features, told))
+        return said[:, 0] + told[:, 0], np.exp(said[:, 1])
+
+    def normal(self, x: Floats, loc: Floats, scale: Floats) -> tuple[Floats, Floats]:
+        """Values x (n,) on the normal axis, and the logarithms of the slopes: each (n,)."""
+        y, first = self.root.forward(x)
+        z, second = self.rest.forward((y - loc) / scale)
+        return z, first + second - np.log(scale)
+
+    def value(self, z: Floats, loc: Floats, scale: Floats) -> Floats:
+        """The values (n,) that stand at z (n,) on the normal axis."""
+        return self.root.inverse(loc + scale * self.rest.inverse(z))
+
+
+def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:
+    """Fit to features (n, P), states (n,), and values x (n,) of the rows whose state is ``rest``."""
+    told = _told(np.eye(len(prior))[states])
+    state_rule, heard = fit_ridge(features, told, weights, seed)
+    state_bag = fit_states(_beside(features, heard), states, prior, weights, seed)
+    rows = states == rest
+    held = weights[rows]
+    root = Curve.fit(x[rows], held)
+    y = np.clip(root.forward(x[rows])[0], -8, 8)
+    value_rule, heard = fit_ridge(features[rows], y[:, None], held, seed)
+    bag, said = fit_values(_beside(features[rows], heard), y - heard[:, 0], held, seed + 1)
+    left = (y - heard[:, 0] - said[:, 0]) * np.exp(-said[:, 1])
+    return Law(state_rule, value_rule, state_bag, bag, root, Curve.fit(left, held))
+
+
+def _beside(features: Floats, told: Floats) -> Floats:
+    """Features with what the linear rule says, rounded as the trees saw them."""
+    return np.concatenate([features, told], 1).astype(np.float32).astype(np.float64) if features.shape[1] else features

@@ -1,0 +1,253 @@
+"""What a column of a frame is, and its way to numbers and back: types, categories, decimals, units of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gaussflow.apps._optional import need
+from gaussflow.apps.tabular._arrays import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_DECIMALS = 12
+LARGEST_EXACT = 2.0**50
+ROUNDED = {4: 2e5, 8: 1e9, 2: 1e3}  # bytes of a float -> multiples of a decimal that are no accident below it
+TAKEN = "integers, floats, booleans, text, categories, dates and durations"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the frame that was fitted.
+
+    Attributes
+    ----------
+    name, dtype
+        As in the frame; the dtype as pandas writes it.
+    kind
+        "number", "time" or "category".
+    levels
+        The categories, in their order; the codes are their places.
+    ordered
+        Whether the categories are.
+    origin, unit
+        A number is ``origin + x * unit`` for integers and times, ``x / unit`` for decimals.
+    step
+        Of what x is a multiple; 0 for numbers on the line.
+    """
+
+    name: Any
+    dtype: str
+    kind: str
+    levels: list[Any] | None = None
+    ordered: bool = False
+    origin: int = 0
+    unit: int = 1
+    step: float = 0.0
+
+    @property
+    def text(self) -> bool:
+        """Whether the categories are those of the rows, and of a family of dtypes."""
+        return self.dtype in ("object", "str", "string")
+
+    def codes(self, series: pd.Series, owner: str) -> Floats:
+        """The numbers x (n,) of a column, NaN for missing."""
+        if self.kind == "category":
+            return self._levels_of(series, owner)
+        missing = series.isna().to_numpy(dtype=bool)
+        if self.kind == "time" or series.dtype.kind in "iu":
+            whole = _integers(series, missing)
+            x = _minus(whole, self.origin) / float(self.unit)
+        else:
+            values = _floats(series, owner)
+            x = np.round(values * self.unit) if self.step else values
+        return np.where(missing, np.nan, x)
+
+    def values(self, x: Floats) -> pd.Series:
+        """The column (n,) of numbers x (n,)."""
+        pandas = need("pandas", "a table")
+        missing = np.isnan(x)
+        if self.kind == "category":
+            return self._of_levels(x, missing)
+        if self.kind == "time" or self.integers:
+            whole = np.array(
+                [self.origin + int(v) * self.unit for v in np.where(missing, 0, np.round(x))], dtype=object
+            )
+            if self.kind == "time":
+                times = pandas.Series(whole.astype(np.int64))
+                return self._times(times).mask(missing)
+            filled = (
+                pandas.Series(whole, dtype=object).mask(missing, pandas.NA) if missing.any() else pandas.Series(whole)
+            )
+            return filled.astype(self.dtype)
+        values = x / self.unit if self.step else x
+        if self.dtype[0] == "F":
+            return pandas.Series(pandas.array(np.where(missing, None, values), dtype=self.dtype))
+        return pandas.Series(values).astype(self.dtype)
+
+    @property
+    def integers(self) -> bool:
+        """Whether the frame held integers."""
+        return self.dtype.lower().startswith(("int", "uint"))
+
+    def _times(self, whole: pd.Series) -> pd.Series:
+        if self.dtype.startswith("timedelta"):
+            return whole.astype(self.dtype)
+        unit, _, zone = self.dtype[len("datetime64[") : -1].partition(", ")
+        times = whole.astype(f"datetime64[{unit}]")
+        return times.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else times
+
+    def _levels_of(self, series: pd.Series, owner: str) -> Floats:
+        places = {level: place for place, level in enumerate(self.levels or [])}
+        missing = series.isna().to_numpy(dtype=bool)
+        codes = np.full(len(series), np.nan)
+        values = series.astype(object).to_numpy()
+        for row in np.flatnonzero(~missing):
+            place = places.get(values[row])
+            if place is None:
+                raise ValueError(
+                    f"{owner} knows the categories {short(self.levels)} of column {self.name!r}; got {values[row]!r} "
+                    f"in row {row}. Leave such rows out, or fit with rows of that category."
+                )
+            codes[row] = place
+        return codes
+
+    def _of_levels(self, x: Floats, missing: np.ndarray) -> pd.Series:
+        pandas = need("pandas", "a table")
+        place = np.where(missing, -1, x).astype(np.int64)
+        if self.dtype == "category":
+            levels = pandas.Index(self.levels)
+            return pandas.Series(pandas.Categorical.from_codes(place, levels, ordered=self.ordered))
+        if self.dtype == "bool":
+            return pandas.Series(np.array([*(self.levels or []), False], dtype=bool)[place])
+        table = np.empty(len(self.levels or []) + 1, dtype=object)
+        table[:-1], table[-1] = self.levels, None
+        return pandas.Series(table[place], dtype=self.dtype)
+
+
+def read_column(series: pd.Series, owner: str) -> Column:
+    """What a column is; raises TypeError or ValueError for one that is not of the kinds taken."""
+    name, dtype = series.name, str(series.dtype)
+    kind = getattr(series.dtype, "kind", "O")
+    if dtype == "category" or dtype in ("bool", "boolean", "object", "string", "str"):
+        return _category(series, owner)
+    if kind in "mM":
+        return _time(series, owner)
+    if "pyarrow" in dtype or kind not in "iuf" or dtype.startswith(("Sparse", "period", "interval")):
+        raise TypeError(
+            f"{owner} takes {TAKEN}; got column {name!r} of {dtype}. Convert it with df.astype, or drop it."
+        )
+    held = series[series.notna()]
+    if kind in "iu":
+        whole = _integers(held, np.zeros(len(held), np.bool_))
+        return _on_grid(name, dtype, "number", whole)
+    values = _floats(held, owner)
+    bits = {"float16": 2, "float32": 4, "Float32": 4}.get(dtype, 8)
+    decimals = _decimals(values, bits)
+    if decimals is None:
+        return Column(name, dtype, "number")
+    multiples = np.unique(np.round(values * 10**decimals)).astype(np.int64)
+    step = int(np.gcd.reduce(np.abs(multiples))) if len(multiples) else 0
+    return Column(name, dtype, "number", unit=10**decimals, step=float(step or 1))
+
+
+def _category(series: pd.Series, owner: str) -> Column:
+    name, dtype = series.name, str(series.dtype)
+    if dtype == "category":
+        levels = list(series.cat.categories)
+        levels = [level.item() if isinstance(level, np.generic) else level for level in levels]
+        if odd := [level for level in levels if not isinstance(level, str | int | float | bool)]:
+            raise TypeError(
+                f"{owner} takes categories that are text, numbers or booleans; got {odd[0]!r} in column {name!r}. "
+                "Rename them with .cat.rename_categories(str)."
+            )
+        return Column(name, dtype, "category", levels, bool(series.cat.ordered))
+    if dtype in ("bool", "boolean"):
+        return Column(name, dtype, "category", [False, True], True)
+    held = list(series[series.notna()])
+    kinds = {type(value) for value in held}
+    if kinds <= {bool, np.bool_}:
+        return Column(name, dtype, "category", [False, True], True)
+    if not kinds <= {str}:
+        odd = next(value for value in held if not isinstance(value, str))
+        raise TypeError(
+            f"{owner} takes {TAKEN}; got {odd!r} of {type(odd).__name__} among the objects of column {name!r}. "
+            "Convert the column with astype(str), pd.to_numeric or pd.to_datetime."
+        )
+    levels = sorted(set(held))
+    if len(levels) == len(held) and len(held) >= 20:
+        raise ValueError(
+            f"{owner} would give away names: each of the {len(held)} texts of column {name!r} is another, as in an "
+            "identifier. Drop the column."
+        )
+    return Column(name, dtype, "category", levels)
+
+
+def _time(series: pd.Series, owner: str) -> Column:
+    held = series[series.notna()]
+    return _on_grid(series.name, str(series.dtype), "time", _integers(held, np.zeros(len(held), np.bool_)))
+
+
+def _on_grid(name: Any, dtype: str, kind: str, whole: np.ndarray) -> Column:
+    """A column of integers (n,): small ones as they are, others from the first on, in units of their common divisor."""
+    if not len(whole):
+        return Column(name, dtype, kind, step=1.0)
+    low, high = int(whole.min()), int(whole.max())
+    if kind == "number" and max(-low, high) < LARGEST_EXACT:
+        step = int(np.gcd.reduce(np.abs(whole.astype(np.int64))))
+        return Column(name, dtype, kind, step=float(step or 1))
+    unit = int(np.gcd.reduce((whole.astype(object) - low).astype(np.uint64))) or 1
+    while (high - low) / unit > LARGEST_EXACT:
+        unit *= 2  # finer than floats can tell: the last digits are lost
+    return Column(name, dtype, kind, origin=low, unit=unit, step=1.0)
+
+
+def _decimals(values: Floats, size: int) -> int | None:
+    """Decimals that all values have, or None where they are on no such grid."""
+    eps = {2: 1e-3, 4: 1.2e-7}.get(size, 2.3e-16)
+    largest = float(np.abs(values).max()) if len(values) else 0.0
+    for decimals in range(MOST_DECIMALS + 1):
+        if largest * 10.0**decimals > ROUNDED[size]:
+            return None
+        if bool(np.all(np.abs(values - np.round(values, decimals)) <= 2 * eps * np.abs(values))):
+            return decimals
+    return None
+
+
+def _integers(series: pd.Series, missing: np.ndarray) -> np.ndarray:
+    """The whole numbers (n,) of integers or times, 0 for missing."""
+    if getattr(series.dtype, "kind", "O") in "mM":
+        if getattr(series.dtype, "tz", None) is not None:
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        whole = series.to_numpy().view(np.int64)
+        return np.where(missing, 0, whole) if missing.any() else whole
+    dtype = np.uint64 if series.dtype.kind == "u" else np.int64
+    filled: np.ndarray = series.fillna(0).to_numpy(dtype=dtype) if missing.any() else series.to_numpy(dtype=dtype)
+    return filled
+
+
+def _minus(whole: np.ndarray, origin: int) -> Floats:
+    """The differences (n,) to an integer, exact as far as floats are."""
+    if not origin:
+        return whole.astype(np.float64)
+    return (whole.astype(object) - origin).astype(np.float64)
+
+
+def _floats(series: pd.Series, owner: str) -> Floats:
+    values: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if bool(np.isinf(values).any()):
+        row = int(np.flatnonzero(np.isinf(values))[0])
+        raise ValueError(
+            f"{owner} wants finite numbers or missing ones; got {values[row]} in row {row} of column {series.name!r}. "
+            "Mend or drop such rows."
+        )
+    return values
+
+
+def short(values: Any, most: int = 8) -> str:
+    """A list in a sentence, its end left out when it is long."""
+    shown = [repr(value) for value in list(values)[:most]]
+    return ", ".join(shown) + (f" and {len(values) - most} more" if len(values) > most else "")
