@@ -51,6 +51,16 @@ def tail_ratio(v: Tensor, unit: float) -> Tensor:
     return _ratio((2 + v).reciprocal(), *table) / (1 + v)
 
 
+def exp_half_square(v: Tensor) -> Tensor:
+    r"""The factor :math:`e^{-v^2/2}` for :math:`v \ge 0` (...), to the rounding of an exponential wherever it is normal.
+
+    With c the multiple of 1/16 next to v it is :math:`e^{-c^2/2} e^{(c - v)(c + v)/2}`: the square of c is exact and the
+    second exponent small. The rounding of :math:`v^2/2` itself, in one exponent, costs up to a hundred last digits.
+    """
+    coarse = (v.detach().clamp(max=64) * 16).round() / 16
+    return (-0.5 * coarse.square()).exp() * (0.5 * (coarse - v) * (coarse + v)).exp()
+
+
 def normal_tail_quantile(log_tail: Tensor) -> Tensor:
     r"""The :math:`v \ge 0` with :math:`\log \Phi(-v)` equal to ``log_tail`` (...), at most :math:`\log \tfrac12`.
 

@@ -3,15 +3,21 @@ r"""The normal law in its tails: logarithms of probabilities and quantiles from 
 A float32 probability cannot say how far beyond 13 standard deviations a point lies, nor how close to one it is; its
 logarithm can. Everything here is therefore a function of the smaller tail, in log space, and the larger tail follows
 by symmetry, so that nothing cancels. The forms are rational functions (least squares in 50 digits), a few multiply-adds
-per element: `torch.special.log_ndtr` and `torch.special.ndtri` cost 55 to 68 ns, an exponential 2.
+per element: `torch.special.log_ndtr` and `torch.special.ndtri` cost twice as much and end where probabilities do.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile
+from gaussflow.ops._eager import in_pieces
+from gaussflow.ops._finite import side
+from gaussflow.ops._tails import LOG_SQRT_2PI, exp_half_square, mills_ratio, normal_tail_quantile, tail_ratio
+
+INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
 
 
 def log_normal_cdf(z: Tensor) -> Tensor:
@@ -24,10 +30,22 @@ def log_normal_cdf(z: Tensor) -> Tensor:
     >>> log_normal_cdf(torch.randn(5, 3)).shape
     torch.Size([5, 3])
     """
-    left = z < 0
-    v = torch.where(left, -z, z)
-    log_tail = log_normal_tail(v)
-    return torch.where(left, log_tail, torch.log1p(-log_tail.exp()))
+    return in_pieces(_log_normal_cdf, z)
+
+
+def _log_normal_cdf(z: Tensor) -> Tensor:
+    r"""One logarithm for both sides, as all else costs a tenth of it.
+
+    With :math:`t = m / \sqrt{2 \pi}` it is :math:`\log(1 + (t - 1)) - z^2/2` left of zero and
+    :math:`\log(1 - t e^{-z^2/2})` right of it.
+    """
+    sign = side(z)
+    right = 0.5 + 0.5 * sign
+    v = z * sign
+    t = tail_ratio(v, INVERSE_SQRT_2PI)
+    below_one = torch.lerp(t - 1, -t * exp_half_square(v), right)
+    least = torch.finfo(z.dtype).eps - 1  # where t is less, it is nothing beside the square
+    return torch.log1p(below_one.clamp(min=least)) - 0.5 * torch.relu(-z).square()
 
 
 def log_normal_tail(v: Tensor) -> Tensor:
@@ -59,8 +77,11 @@ def normal_quantile(log_p: Tensor, log_q: Tensor) -> Tensor:
     >>> normal_quantile(log_normal_cdf(z), log_normal_cdf(-z))
     tensor([-30.0000,   0.5000,  30.0000])
     """
-    v = normal_tail_quantile(torch.minimum(log_p, log_q))
-    return torch.where(log_p < log_q, -v, v)
+    return in_pieces(_normal_quantile, log_p, log_q)
+
+
+def _normal_quantile(log_p: Tensor, log_q: Tensor) -> Tensor:
+    return normal_tail_quantile(torch.minimum(log_p, log_q)) * side(log_p - log_q)
 
 
 def log_logistic_cdf(z: Tensor) -> Tensor:
