@@ -91,16 +91,18 @@ def place(column: Column, value: Any, exact: bool = True) -> float:
         return float((column.levels or []).index(value))
     if column.kind == "time":
         return _time(column, value)
-    if isinstance(value, bool | str) or not np.isscalar(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{OWNER} takes numbers for column {column.name!r}; got {value!r}.")
     if not np.isfinite(value):
         raise ValueError(
             f"{OWNER} takes finite numbers for column {column.name!r}, and None for an open end; got {value!r}."
         )
-    if column.integers:
-        return (float(value) if not column.origin else float(int(value) - column.origin)) / column.unit
+    if column.integers and column.origin:
+        return float(int(value) - column.origin) / column.unit
     scaled = float(value) * column.unit if column.step else float(value)
-    return float(np.round(scaled)) if exact and column.step else scaled
+    if exact and column.step and abs(scaled - round(scaled)) > 1e-6 * max(1.0, abs(scaled)):
+        raise ValueError(f"{OWNER} cannot draw {column.name!r} of {value!r}: the values of the fit have fewer digits.")
+    return float(round(scaled)) if exact and column.step else scaled
 
 
 def _time(column: Column, value: Any) -> float:

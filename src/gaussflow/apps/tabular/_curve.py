@@ -74,7 +74,8 @@ def log_mass(low: Floats, high: Floats) -> Floats:
     thin = gap > -1e-12  # closer than rounding can tell: density times width
     wide = upper + np.log1p(-np.exp(np.where(thin, -1.0, gap)))
     narrow = -0.5 * np.square(np.clip(b, -FARTHEST, FARTHEST)) - 0.5 * np.log(2 * np.pi)
-    return np.where(thin, narrow + np.log(np.maximum(b - a, 1e-300)), wide)
+    mass: Floats = np.where(thin, narrow + np.log(np.maximum(b - a, 1e-300)), wide)
+    return mass
 
 
 def _smooth(u: Floats, x: Floats, weights: Floats, zs: Floats, width: float) -> Floats:

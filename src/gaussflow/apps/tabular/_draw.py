@@ -139,13 +139,15 @@ def draw_rest(
     low, high = max(low, skeleton.low), min(high, skeleton.high)
     grid = skeleton.grid
     half = 0.5 * float(grid.steps[-1]) if grid else 0.0
-    a, b = (law.normal(np.full_like(loc, end), loc, scale)[0] for end in (low - half, high + half))
-    below, above = ndtr(a), ndtr(b)
-    u = random.random(len(loc))
-    inside = np.clip(below + (above - below) * u, 1e-300, 1 - 1e-16)
-    z = np.where(above - below > LEAST_MASS, ndtri(inside), a + (b - a) * u)
-    x = np.clip(law.value(z, loc, scale), low - half, high + half)
-    mass = np.exp(log_mass(a, b)) if high > low or half else np.zeros_like(a)
+    ends = [law.normals(np.full_like(loc, end), loc, scale) for end in (low - half, high + half)]
+    limits = [(a[0], b[0]) for a, b in zip(*ends, strict=True)]
+    near, far = (np.exp(log_mass(a, b)) if high > low or half else np.zeros_like(a) for a, b in limits)
+    mass = (1 - law.stray) * near + law.stray * far
+    stray = random.random(len(loc)) * mass >= (1 - law.stray) * near
+    a, b = (np.where(stray, by_curve, told) for told, by_curve in zip(*limits, strict=True))
+    z = _between(a, b, random)
+    told = law.rest.inverse(np.where(stray, 0.0, z)) * scale + loc
+    x = np.clip(law.root.inverse(np.where(stray, z, told)), low - half, high + half)
     if grid is None:
         return np.clip(x, low, high), mass
     rounded = grid.round(x, random)
@@ -153,8 +155,18 @@ def draw_rest(
     return np.clip(np.where(off, grid.tidy(x), rounded), low, high), mass
 
 
+def _between(a: Floats, b: Floats, random: np.random.Generator) -> Floats:
+    """Draws (n,) of a normal law between a and b (n,)."""
+    below, above = ndtr(a), ndtr(b)
+    u = random.random(len(a))
+    inside = np.clip(below + (above - below) * u, 1e-300, 1 - 1e-16)
+    drawn: Floats = np.where(above - below > LEAST_MASS, ndtri(inside), a + (b - a) * u)
+    return drawn
+
+
 def draw_states(masses: Floats, random: np.random.Generator) -> Integers:
     """A state (n,) of each row by its masses (n, S)."""
     summed = np.cumsum(masses, 1)
     u = random.random(len(masses)) * summed[:, -1]
-    return (u[:, None] >= summed[:, :-1]).sum(1)
+    state: Integers = (u[:, None] >= summed[:, :-1]).sum(1)
+    return state

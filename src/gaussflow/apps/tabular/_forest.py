@@ -53,7 +53,7 @@ class Tree:
 
     def totals(self, leaves: Integers, values: Floats) -> Floats:
         """Sums (M, Q) over the rows at or below each node of values (n, Q), whose rows are at leaves (n,)."""
-        sums = np.stack([np.bincount(leaves, column, len(self.left)) for column in values.T], 1)
+        sums: Floats = np.stack([np.bincount(leaves, column, len(self.left)) for column in values.T], 1).astype(float)
         for nodes in reversed(self.levels[1:]):
             np.add.at(sums, self.parents[nodes], sums[nodes])
         return sums

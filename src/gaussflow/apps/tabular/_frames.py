@@ -100,4 +100,5 @@ def check_weights(weights: Any, n: int, owner: str) -> Floats:
             f"{owner} wants one weight for each of the {n} rows, finite, not negative and two of them positive; "
             f"got {held.shape} from {held.min() if held.size else 'nothing'!s} on."
         )
-    return held / held.mean()
+    weights_of_rows: Floats = held / held.mean()
+    return weights_of_rows

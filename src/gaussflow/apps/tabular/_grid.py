@@ -37,13 +37,15 @@ class Grid:
 
     def tidy(self, x: Floats) -> Floats:
         """The value of the finest grid (n,) in whose cell x (n,) lies."""
-        return np.clip(np.round(x / self.steps[-1]), -LARGEST, LARGEST) * self.steps[-1]
+        tidied: Floats = np.clip(np.round(x / self.steps[-1]), -LARGEST, LARGEST) * self.steps[-1]
+        return tidied
 
     def level(self, x: Floats) -> Integers:
         """The grid (n,) that values x (n,) are of: the coarsest that holds them."""
         held = np.stack([np.remainder(x, step) == 0 for step in self.steps])
         held[-1] = True
-        return held.argmax(0)
+        coarsest: Integers = held.argmax(0)
+        return coarsest
 
     def pieces(self, x: Floats) -> list[tuple[Floats, Floats, Floats]]:
         """Ends (n,) of the intervals of the line that round to x (n,), and how likely they do: two intervals each."""
@@ -95,7 +97,8 @@ class Grid:
         """The probability (n,) that numbers in cells (n,) are rounded to this grid, if to no coarser one."""
         if at == len(self.steps) - 1:
             return np.ones(len(index))
-        return self.shares[at][np.searchsorted(self.edges, index * self.steps[at])]
+        share: Floats = self.shares[at][np.searchsorted(self.edges, index * self.steps[at])]
+        return share
 
     def _likely(self, index: Floats, at: int) -> Floats:
         """The probability (n,) that numbers in cells (n,) are rounded to this grid."""
@@ -143,7 +146,8 @@ def _steps(x: Floats, step: float) -> list[float]:
     """Steps, the coarsest first: a coarser grid is one when far more values lie on it than by chance."""
     finest = int(step)
     powers = [k * 10**m for m in range(len(str(finest)) + 2) for k in (1, 2, 5)]
-    steps, left = [], x
+    steps: list[float] = []
+    left = x
     for coarse in sorted((p for p in powers if p > finest and p % finest == 0), reverse=True):
         finer = max(
             (p for p in [finest, *powers] if p < coarse and coarse % p == 0 and p % finest == 0), default=finest
@@ -151,7 +155,7 @@ def _steps(x: Floats, step: float) -> list[float]:
         on = np.remainder(left, coarse) == 0
         chance = (np.remainder(left, finer) == 0).sum() * finer / coarse
         nested = not steps or steps[-1] % coarse == 0
-        if nested and on.sum() > max(20, 1.35 * chance + 4 * np.sqrt(chance)) and np.ptp(x) > 4 * coarse:
+        if nested and on.sum() > max(20, 1.3 * chance, chance + 4 * np.sqrt(chance)) and np.ptp(x) > 4 * coarse:
             steps.append(float(coarse))
             left = left[~on]
     return [*steps, float(step)]

@@ -14,6 +14,7 @@ from gaussflow.apps.tabular._features import Encoding, fit_encoding
 from gaussflow.apps.tabular._grid import Grid
 from gaussflow.apps.tabular._law import Law, fit_law
 
+LOG_ROOT = 0.5 * np.log(2 * np.pi)
 UNSEEN = 0.5  # rows that all states together weigh before any is seen
 
 
@@ -63,18 +64,30 @@ def column_log_prob(law: Law, skeleton: Skeleton, features: Floats, state: Integ
 def value_log_prob(law: Law, grid: Grid | None, x: Floats, loc: Floats, scale: Floats) -> Floats:
     """The log-mass of the values x (n,) of a grid, or their log-density on the line."""
     if grid is None:
-        z, log_slope = law.normal(x, loc, scale)
-        return log_slope - 0.5 * np.square(z) - 0.5 * np.log(2 * np.pi)
+        near, far = (slope - 0.5 * np.square(z) - LOG_ROOT for z, slope in law.normals(x, loc, scale))
+        return mixed(law, near, far)
     total = np.full(len(x), -np.inf)
     for low, high, likely in grid.pieces(x):
         rows = likely > 0
-        a, b = (law.normal(end[rows], loc[rows], scale[rows])[0] for end in (low, high))
-        total[rows] = np.logaddexp(total[rows], log_mass(a, b) + np.log(likely[rows]))
+        ends = [law.normals(end[rows], loc[rows], scale[rows]) for end in (low, high)]
+        near, far = (log_mass(a[0], b[0]) for a, b in zip(*ends, strict=True))
+        total[rows] = np.logaddexp(total[rows], mixed(law, near, far) + np.log(likely[rows]))
+    return total
+
+
+def mixed(law: Law, near: Floats, far: Floats) -> Floats:
+    """The logarithm (n,) of the mixture of what the features say and of what strays, from those of either."""
+    total: Floats = np.logaddexp(near + np.log1p(-law.stray), far + np.log(law.stray))
     return total
 
 
 def fit_joint(
-    skeletons: Sequence[Skeleton], ordered: Sequence[bool], coded: Coded, weights: Floats, seed: int
+    skeletons: Sequence[Skeleton],
+    ordered: Sequence[bool],
+    nullable: Sequence[bool],
+    coded: Coded,
+    weights: Floats,
+    seed: int,
 ) -> Joint:
     """Fit a law to each column given those before it."""
     d, n = len(skeletons), len(weights)
@@ -87,6 +100,7 @@ def fit_joint(
     for place, j in enumerate(order):
         skeleton = skeletons[j]
         prior = np.full(len(skeleton.seen), UNSEEN / len(skeleton.seen))
+        prior[0] *= nullable[j]
         x = spread(coded.values[j], coded.states[j], skeleton)
         laws[j] = fit_law(features, coded.states[j], x, skeleton.rest, prior, weights, seed + 7919 * place)
         features = np.concatenate([features, encodings[j].features(coded.states[j], coded.values[j])], 1)

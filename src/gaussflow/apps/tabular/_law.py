@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ LEAST_LEAF = 5
 LEAVES = (8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
 SHRINK = (4.0, 16.0)  # rows that the node above weighs
 PAIRS = 2
+STRAY = 0.5  # rows that are taken to stray from what the features say, so that no row is impossible
 WIDE = 12  # states told one by one to a tree; the rarer ones go together
 
 
@@ -88,12 +90,17 @@ def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple
     return _chosen(grown, contents, gain, weights)
 
 
-def _chosen(grown: list[Grown], contents, gain, weights: Floats) -> tuple[Bag, Floats]:  # type: ignore[no-untyped-def]
+def _chosen(
+    grown: list[Grown],
+    contents: Callable[[Grown, Floats, float], Floats],
+    gain: Callable[[Floats], float],
+    weights: Floats,
+) -> tuple[Bag, Floats]:
     """The bag whose leaves and shrinkage rows not seen confirm; and what it says (n, Q) of rows not seen."""
     n = len(weights)
-    best, chosen, kept_said = -np.inf, (np.inf, SHRINK[0]), None
+    best, chosen, confirmed = -np.inf, (np.inf, SHRINK[0]), np.empty((n, 0))
     counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
-    outside = sum((~one.inside).astype(float) for one in grown)
+    outside = np.sum([~one.inside for one in grown], 0)
     for alpha in SHRINK:
         halves = [contents(one, one.inside.astype(float), alpha) for one in grown]
         for least in (np.inf, *LEAVES):
@@ -103,7 +110,7 @@ def _chosen(grown: list[Grown], contents, gain, weights: Floats) -> tuple[Bag, F
                 said += half[place[one.leaves]] * (~one.inside)[:, None]
             said /= outside[:, None]
             if (now := gain(said)) > best:
-                best, chosen, kept_said = now, (least, alpha), said
+                best, chosen, confirmed = now, (least, alpha), said
     least, alpha = chosen
     trees, said_by = [], []
     for one, count in zip(grown, counts, strict=True):
@@ -112,7 +119,7 @@ def _chosen(grown: list[Grown], contents, gain, weights: Floats) -> tuple[Bag, F
         said_by.append(contents(one, np.ones(n), alpha)[keep])
         if not np.isfinite(least):
             break
-    return Bag(trees, said_by), kept_said
+    return Bag(trees, said_by), confirmed
 
 
 def _told(one_hot: Floats) -> Floats:
@@ -142,6 +149,8 @@ class Law:
         Masses of the S states; loc and logarithm of the scale.
     root, rest
         The curve of the values, and that of what the rule and the trees leave of them.
+    stray
+        The share of the values that follow the curve alone, whatever the features say.
     """
 
     state_rule: Ridge
@@ -150,6 +159,7 @@ class Law:
     value_bag: Bag
     root: Curve
     rest: Curve
+    stray: float
 
     def masses(self, features: Floats) -> Floats:
         """The masses (n, S) of the states."""
@@ -161,15 +171,11 @@ class Law:
         said = self.value_bag.say(_beside(features, told))
         return said[:, 0] + told[:, 0], np.exp(said[:, 1])
 
-    def normal(self, x: Floats, loc: Floats, scale: Floats) -> tuple[Floats, Floats]:
-        """Values x (n,) on the normal axis, and the logarithms of the slopes: each (n,)."""
+    def normals(self, x: Floats, loc: Floats, scale: Floats) -> list[tuple[Floats, Floats]]:
+        """Values x (n,) on the normal axis, and the logarithms of the slopes: as the features say, and by the curve."""
         y, first = self.root.forward(x)
         z, second = self.rest.forward((y - loc) / scale)
-        return z, first + second - np.log(scale)
-
-    def value(self, z: Floats, loc: Floats, scale: Floats) -> Floats:
-        """The values (n,) that stand at z (n,) on the normal axis."""
-        return self.root.inverse(loc + scale * self.rest.inverse(z))
+        return [(z, first + second - np.log(scale)), (y, first)]
 
 
 def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:
@@ -184,7 +190,7 @@ def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Flo
     value_rule, heard = fit_ridge(features[rows], y[:, None], held, seed)
     bag, said = fit_values(_beside(features[rows], heard), y - heard[:, 0], held, seed + 1)
     left = (y - heard[:, 0] - said[:, 0]) * np.exp(-said[:, 1])
-    return Law(state_rule, value_rule, state_bag, bag, root, Curve.fit(left, held))
+    return Law(state_rule, value_rule, state_bag, bag, root, Curve.fit(left, held), STRAY / (rows.sum() + 2 * STRAY))
 
 
 def _beside(features: Floats, told: Floats) -> Floats:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 DTYPES = {"floats": np.dtype(np.float64), "integers": np.dtype(np.int64), "booleans": np.dtype(np.bool_)}
+STORED = DTYPES | {"booleans": np.dtype(np.uint8)}  # every bit of which counts in the checksum
 
 
 class Packer:
@@ -36,7 +37,7 @@ class Packer:
     def tensors(self) -> dict[str, Tensor]:
         """The numbers, by kind."""
         return {
-            name: torch.from_numpy(np.concatenate([np.empty(0, DTYPES[name]), *parts]).astype(DTYPES[name]))
+            name: torch.from_numpy(np.concatenate([np.empty(0, STORED[name]), *parts]).astype(STORED[name]))
             for name, parts in self._parts.items()
         }
 
@@ -52,7 +53,7 @@ def unpacked(packed: Any, tensors: Mapping[str, Tensor], classes: Mapping[str, t
         size = int(np.prod(shape, dtype=object)) if shape else 1
         if name not in tensors or start < 0 or min(shape, default=0) < 0 or start + size > len(tensors[name]):
             raise ValueError("an array lies outside of the numbers held")
-        return tensors[name].numpy()[start : start + size].reshape(shape)
+        return tensors[name].numpy()[start : start + size].astype(DTYPES[name]).reshape(shape)
     kind = classes.get(packed.get("class", ""))
     if kind is None:
         raise ValueError(f"it names {str(packed.get('class'))[:40]!r}, which is no part of a table's law")

@@ -85,8 +85,15 @@ class Column:
             return filled.astype(self.dtype)
         values = x / self.unit if self.step else x
         if self.dtype[0] == "F":
-            return pandas.Series(pandas.array(np.where(missing, None, values), dtype=self.dtype))
+            return pandas.Series(
+                pandas.array([None if gap else v for gap, v in zip(missing, values, strict=True)], dtype=self.dtype)
+            )
         return pandas.Series(values).astype(self.dtype)
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the dtype has a mark for what is missing."""
+        return self.dtype != "bool" and not self.dtype.startswith(("int", "uint"))
 
     @property
     def integers(self) -> bool:

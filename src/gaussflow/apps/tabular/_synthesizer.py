@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CLASSES = {kind.__name__: kind for kind in (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)}
 CHUNK = 20_000  # rows drawn or scored at once
-PARTICLES = 32  # candidates for each row of a partial frame
+PARTICLES = 128  # candidates for each row of a partial frame
 MOST_DRAWN = 64  # times the rows wanted that are drawn before those found must do
 IMPOSSIBLE = -60.0  # nats: conditions less likely than that are refused
 
@@ -124,7 +124,7 @@ class TableSynthesizer:
         coded = Coded([state for state, _ in pairs], [x for _, x in pairs])
         ordered = [column.kind != "category" or column.ordered for column in columns]
         seed = int(np.random.default_rng(self.random_state).integers(2**31))
-        self.joint_ = fit_joint(skeletons, ordered, coded, weights, seed)
+        self.joint_ = fit_joint(skeletons, ordered, [column.nullable for column in columns], coded, weights, seed)
         self._hold(columns)
         return self
 
