@@ -30,7 +30,8 @@ ROOMS = {
 def apps() -> dict[str, str]:
     """The modules of the floor of apps, each with the head of its docstring as title."""
     folder = Path(gaussflow.__file__).parent / "apps"
-    modules = [f"gaussflow.apps.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
+    parts = [*folder.glob("[!_]*.py"), *(path.parent for path in folder.glob("[!_]*/__init__.py"))]
+    modules = [f"gaussflow.apps.{path.stem}" for path in sorted(parts)]
     heads = {module: importlib.import_module(module).__doc__ or module for module in modules}
     return {module: re.split(r"[:.](?: |$)", head)[0].replace("`", "") for module, head in heads.items()}
 

@@ -62,7 +62,7 @@ def check_new_frame(df: Any, columns: Sequence[Column], owner: str, *, partial: 
 
 def _check_dtype(series: pd.Series, column: Column, owner: str) -> None:
     got = str(series.dtype)
-    texts = column.text and got in ("object", "str", "string")
+    texts = (column.text or column.dtype == "category") and got in ("object", "str", "string", "category")
     nothing = bool(series.isna().all()) and got in ("object", "float64")
     if got != column.dtype and not texts and not nothing:
         raise TypeError(
