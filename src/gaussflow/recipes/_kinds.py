@@ -27,7 +27,8 @@ PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with
 MOST_OF_A_ROW = 50.0  # nats that one of them may say
 WORTH, SURE = 0.01, 2.0  # nats a coordinate that another beginning has to buy, beyond so many standard errors
 HOPELESS = 0.1  # nats a coordinate: what is worse by more on few rows is not tried on more of them
-WIDEST, ROWS_AN_AXIS = 64, 30  # subspaces are looked for in so many coordinates at most, with so many rows for each
+COMPONENTS, FEWEST_OF_A_GROUP = 2**12, 64  # of the mixtures of all groups together, and of each
+WIDEST, ROWS_AN_AXIS = 256, 30  # subspaces are looked for in so many coordinates at most, with so many rows for each
 
 Fit: TypeAlias = Callable[[Rows, int], Transform]
 """Fits a block to rows; the integer is a seed."""
@@ -64,7 +65,7 @@ def subspaces(rows: Rows, seed: int) -> Transform:
     parts, rows = [turned], rows.through(turned)
     for group in groups:
         if len(group) > 1:
-            parts.append(_mixture_of(group, rows, seed))
+            parts.append(_mixture_of(group, rows, max(FEWEST_OF_A_GROUP, COMPONENTS // len(groups)), seed))
             rows = rows.through(parts[-1])
     return Chain(*parts, marginals(rows, seed))
 
@@ -89,13 +90,19 @@ def first(rows: Rows, seed: int) -> dict[str, Fit]:
     if len(x) < FEWEST_PROBED:
         return {"marginals": marginals}
     scores = probed(x[:PROBED], None if context is None else context[:PROBED], seed)
+    best = best_beginning(scores, rows.dim)
+    unknown = "subspaces" not in scores and _enough(x, context)
     hopeful = [float(score.mean()) > -HOPELESS * rows.dim for kind, score in scores.items() if kind != "mixture"]
-    if any(hopeful) and len(x) > PROBED:
-        scores = probed(x, None, seed)
-    sure = {"marginals": WORTH * rows.dim}
-    sure |= {kind: float(score.mean() - SURE * score.std() / len(score) ** 0.5) for kind, score in scores.items()}
-    best = max(sure, key=sure.__getitem__)
+    if best == "marginals" and (unknown or any(hopeful)) and len(x) > PROBED:
+        best = best_beginning(probed(x, context, seed), rows.dim)
     return {best: BEGINNINGS[best]}
+
+
+def best_beginning(scores: dict[str, Tensor], dim: int) -> str:
+    """The kind of the first block that gains most (h,) over marginals, where one surely does."""
+    sure = {kind: float(score.mean() - SURE * score.std() / len(score) ** 0.5) for kind, score in scores.items()}
+    best = max(sure, key=sure.__getitem__)
+    return best if sure[best] > WORTH * dim else "marginals"
 
 
 @torch.no_grad()
@@ -111,7 +118,7 @@ def probed(x: Tensor, context: Tensor | None, seed: int) -> dict[str, Tensor]:
     if context is None:
         y, its_ladj = radial(as_rows(x[known]), seed)(x[held_out])
         scores["radial"] = its_ladj.double() - 0.5 * (y.double().square() + math.log(2 * math.pi)).sum(1)
-    if context is None and x.shape[1] <= WIDEST and len(x) >= ROWS_AN_AXIS * x.shape[1]:
+    if _enough(x, context):
         turned, groups = turned_apart(as_rows(x[known]), seed)
         y, its_ladj = turned(x)
         parts = [held_out_scores(y[:, group], None)[1] for group in groups]
@@ -124,7 +131,13 @@ BEGINNINGS: dict[str, Fit] = {"marginals": marginals, "mixture": mixture, "radia
 FURTHER: dict[str, Fit] = {"radial": radial, "turn": turn, "mixture": mixture}  # what is had sooner first
 
 
-def _mixture_of(group: list[int], rows: Rows, seed: int) -> Given:
+def _enough(x: Tensor, context: Tensor | None) -> bool:
+    """Whether rows x (n, D) may tell of subspaces."""
+    return context is None and x.shape[1] <= WIDEST and len(x) >= ROWS_AN_AXIS * x.shape[1]
+
+
+def _mixture_of(group: list[int], rows: Rows, most: int, seed: int) -> Given:
     """The mixture of a group of coordinates."""
     place = Given(MixtureTransport(len(group), 1, dtype=rows.dtype, device=rows.device), rows.dim, [group], [[]])
-    return Given(MixtureTransport.of(place.patches(rows, seed=seed)[0], seed=seed), rows.dim, [group], [[]])
+    x, _ = place.patches(rows, seed=seed)
+    return Given(MixtureTransport.of(x, most=most, seed=seed), rows.dim, [group], [[]])

@@ -35,7 +35,7 @@ def hybrid(
     .. math:: f = f_L \circ \dots \circ f_2 \circ g
 
     where g is a `MarginalSpline` with as many knots as the rows can tell of, unless held-out rows like another first
-    block better: a mixture or a radial map, as below, or, with up to 64 coordinates, `independent_subspaces`, a
+    block better: a mixture or a radial map, as below, or, with up to 256 coordinates, `independent_subspaces`, a
     `MixtureTransport` for each group of their axes, and marginals. Each further :math:`f_l` is one of
 
     - a mixture: a `MixtureTransport`, which follows dependence of any shape, and the context where there is some;
