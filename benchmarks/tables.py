@@ -144,7 +144,9 @@ def ours(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | None]
 
 def cart(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | None]:
     """Sequential trees: each column drawn again from the leaf that the columns before lead to."""
-    x = np.where(np.isnan(codes(train)), -1e9, codes(train))
+    x = codes(train)
+    gap = [np.nanmin(c) - (np.nanstd(c) or 1.0) if (~np.isnan(c)).any() else 0.0 for c in x.T]  # what is missing is low
+    x = np.where(np.isnan(x), gap, x)
     kinds = [isinstance(dtype, pd.CategoricalDtype) for dtype in train.dtypes]
     trees = []
     for j in range(1, x.shape[1]):
@@ -159,7 +161,7 @@ def cart(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | None]
             held, at = tree.apply(x[:, :j]), tree.apply(new[:, :j])
             for leaf in np.unique(at):
                 new[at == leaf, j] = random.choice(x[held == leaf, j], (at == leaf).sum())
-        return frame_of(np.where(new == -1e9, np.nan, new), train)
+        return frame_of(np.where(new == gap, np.nan, new), train)
 
     return draw, None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
+from gaussflow.apps.tabular._curve import Curve, log_mass
 from gaussflow.apps.tabular._grid import Grid, fit_grid
 
 FEW = 12  # different numbers up to which each is a state of its own
 SPIKE = 3.0  # times as often as its neighbours
+LEAST_HEAP = 6  # rows of a heap
+TWICE = 2.0  # times as often as a smooth law would have it
+MOST_HEAPS = 60
 ABOUT = 6  # values to either side that are its neighbours
 
 
@@ -30,6 +34,8 @@ class Skeleton:
         Whether each state was seen in the fit, (1 + A,) or (2 + A,).
     low, high
         The range of the other values seen.
+    chance
+        The share of the rows at each point (A,) that are there as other values are.
     """
 
     points: Floats
@@ -38,11 +44,20 @@ class Skeleton:
     seen: Booleans
     low: float = 0.0
     high: float = 0.0
+    chance: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
     def rest(self) -> int:
         """The number of the state of all other values."""
         return 1 + len(self.points) if self.numeric else -1
+
+    def shared(self, state: Integers) -> Integers:
+        """The states (n,) with that part of the rows at points which is there by chance given to the other values."""
+        state, random = state.copy(), np.random.default_rng(0)
+        for k in np.flatnonzero(self.chance > 0):
+            rows = np.flatnonzero(state == k + 1)
+            state[random.permutation(rows)[: round(float(self.chance[k]) * len(rows))]] = self.rest
+        return state
 
     def states(self, x: Floats) -> tuple[Integers, Floats]:
         """The state (n,) of values x (n,), NaN for missing, and the values as the column has them."""
@@ -63,10 +78,28 @@ def number_skeleton(x: Floats, step: float) -> Skeleton:
     few = len(values) <= FEW and len(held) > 2 * len(values)
     points = values if few else _spikes(values, counts, step, len(held))
     rest = held[~np.isin(held, points)]
-    grid = fit_grid(rest, step) if step else None
+    grid, chance = fit_grid(rest, step) if step else None, np.zeros(len(points))
+    if grid is not None and not few:
+        heaps, chances = _heaps(rest, grid)
+        points, chance = np.concatenate([points, heaps]), np.concatenate([np.zeros(len(points)), chances])
+        rest = held[~np.isin(held, points)]
     seen = np.array([len(held) < len(x), *([True] * len(points)), len(rest) > 0])
     ends = (float(rest.min()), float(rest.max())) if len(rest) else (0.0, 0.0)
-    return Skeleton(points, True, grid, seen, *ends)
+    return Skeleton(points, True, grid, seen, *ends, chance)
+
+
+def _heaps(x: Floats, grid: Grid) -> tuple[Floats, Floats]:
+    """Values that come up far more often than a smooth law rounded to the grid has them; and the share that it has."""
+    values, counts = np.unique(x, return_counts=True)
+    if len(values) <= FEW:
+        return np.empty(0), np.empty(0)
+    curve = Curve.fit(grid.spread(x), np.ones(len(x)))
+    expected = np.zeros(len(values))
+    for low, high, likely in grid.pieces(values):
+        expected += likely * np.exp(log_mass(curve.forward(low)[0], curve.forward(high)[0])) * len(x)
+    found = (counts >= LEAST_HEAP) & (counts > TWICE * expected + 4 * np.sqrt(expected))
+    largest = np.flatnonzero(found)[np.argsort(-(counts - expected)[found], kind="stable")][:MOST_HEAPS]
+    return values[largest], expected[largest] / counts[largest]
 
 
 def _spikes(values: Floats, counts: Integers, step: float, n: int) -> Floats:

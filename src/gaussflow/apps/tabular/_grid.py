@@ -77,6 +77,19 @@ class Grid:
             done |= now
         return value
 
+    def spread(self, x: Floats) -> Floats:
+        """Numbers (n,) spread evenly over what rounds to the values x (n,), equal ones in random order."""
+        order = np.argsort(x, kind="stable")
+        random = np.random.default_rng(0)
+        counts = np.unique(x, return_counts=True)[1]
+        within = np.concatenate([np.empty(0), *(random.permutation(count) + 0.5 for count in counts)])
+        (low, high, _), (extra_low, extra_high, likely) = self.pieces(x[order])
+        low = np.where(likely > 0, np.minimum(low, extra_low), low)
+        high = np.where(likely > 0, np.maximum(high, extra_high), high)
+        spread = np.empty(len(x))
+        spread[order] = low + within / np.repeat(counts, counts) * (high - low)
+        return spread
+
     def _indices(self, x: Floats) -> list[Floats]:
         """The index (n,) of the cell of each grid that holds x (n,), from the coarsest."""
         indices = [np.clip(np.round(x / self.steps[-1]), -LARGEST, LARGEST)]

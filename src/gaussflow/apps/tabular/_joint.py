@@ -101,8 +101,9 @@ def fit_joint(
         skeleton = skeletons[j]
         prior = np.full(len(skeleton.seen), UNSEEN / len(skeleton.seen))
         prior[0] *= nullable[j]
-        x = spread(coded.values[j], coded.states[j], skeleton)
-        laws[j] = fit_law(features, coded.states[j], x, skeleton.rest, prior, weights, seed + 7919 * place)
+        states = skeleton.shared(coded.states[j])
+        x = _on_the_line(coded.values[j], states, skeleton)
+        laws[j] = fit_law(features, states, x, skeleton.rest, prior, weights, seed + 7919 * place)
         features = np.concatenate([features, encodings[j].features(coded.states[j], coded.values[j])], 1)
     return Joint(order, list(skeletons), encodings, [laws[j] for j in range(d)])
 
@@ -118,20 +119,11 @@ def choose_order(skeletons: Sequence[Skeleton], coded: Coded) -> list[int]:
     return sorted(range(len(skeletons)), key=key)
 
 
-def spread(x: Floats, state: Integers, skeleton: Skeleton) -> Floats:
-    """Values (n,) spread evenly over what rounds to them, each run of equal ones in an order that tells nothing."""
-    x = x.copy()
-    rows = np.flatnonzero(state == skeleton.rest)
-    if skeleton.grid is None or not len(rows):
+def _on_the_line(x: Floats, state: Integers, skeleton: Skeleton) -> Floats:
+    """Values (n,), those of the grid spread over what rounds to them."""
+    rows = state == skeleton.rest
+    if skeleton.grid is None or not rows.any():
         return x
-    rows = rows[np.argsort(x[rows], kind="stable")]
-    random = np.random.default_rng(0)
-    counts = np.unique(x[rows], return_counts=True)[1]
-    within = np.concatenate([random.permutation(c) for c in counts]) + 0.5
-    (low, high, _), (extra_low, extra_high, likely) = skeleton.grid.pieces(x[rows])
-    low, high = (
-        np.where(likely > 0, np.minimum(low, extra_low), low),
-        np.where(likely > 0, np.maximum(high, extra_high), high),
-    )
-    x[rows] = low + within / np.repeat(counts, counts) * (high - low)
+    x = x.copy()
+    x[rows] = skeleton.grid.spread(x[rows])
     return x

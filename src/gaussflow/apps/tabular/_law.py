@@ -34,15 +34,14 @@ class Bag:
         return mean
 
 
-def fit_states(features: Floats, states: Integers, prior: Floats, weights: Floats, seed: int) -> Bag:
-    """The masses of the states (n,) given features (n, P): shrunk shares at the nodes of trees; prior (S,) counts."""
+def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, weights: Floats, seed: int) -> Bag:
+    """The masses of the states (n,), told to trees as (n, Q), given features (n, P); the prior (S,) counts."""
     one_hot = np.eye(len(prior))[states]
     counts = one_hot * weights[:, None]
     root = (counts.sum(0) + prior) / (counts.sum() + prior.sum())
     if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
         return Bag([_stump()], [root[None]])
-    targets = _told(one_hot)
-    grown = grow(features, targets, weights, LEAST_LEAF, PAIRS, seed)
+    grown = grow(features, told, weights, LEAST_LEAF, PAIRS, seed)
 
     def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
         sums = one.tree.totals(one.leaves, counts * rows[:, None])
@@ -122,13 +121,15 @@ def _chosen(
     return Bag(trees, said_by), confirmed
 
 
-def _told(one_hot: Floats) -> Floats:
-    """What a tree is told of states (n, S): the common ones each, the rarer ones together."""
+def _told(states: Integers, x: Floats, count: int) -> Floats:
+    """What a tree is told of states (n,) (n, Q): the common ones each, the rarer ones together, and many by rank."""
+    one_hot = np.eye(count)[states]
     order = np.argsort(-one_hot.sum(0), kind="stable")
     common, rare = order[: WIDE - 1], order[WIDE - 1 :]
     parts = [one_hot[:, common[one_hot[:, common].sum(0) > 0]]]
     if len(rare):
-        parts.append(one_hot[:, rare].sum(1, keepdims=True))
+        ranks = np.argsort(np.argsort(np.where(np.isnan(x), -np.inf, x), kind="stable"), kind="stable")
+        parts += [one_hot[:, rare].sum(1, keepdims=True), ranks[:, None] / len(x)]
     told = np.concatenate(parts, 1)
     return told[:, 1:] if told.shape[1] == 2 else told
 
@@ -180,9 +181,9 @@ class Law:
 
 def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:
     """Fit to features (n, P), states (n,), and values x (n,) of the rows whose state is ``rest``."""
-    told = _told(np.eye(len(prior))[states])
+    told = _told(states, x, len(prior))
     state_rule, heard = fit_ridge(features, told, weights, seed)
-    state_bag = fit_states(_beside(features, heard), states, prior, weights, seed)
+    state_bag = fit_states(_beside(features, heard), told, states, prior, weights, seed)
     rows = states == rest
     held = weights[rows]
     root = Curve.fit(x[rows], held)
