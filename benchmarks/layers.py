@@ -74,9 +74,10 @@ class Freia(Adapter):
 
 
 class Pyro(Adapter):
-    """Its transforms remember the last pair; the copy makes the inverse compute."""
+    """Its transforms remember the last pair; the copies make them compute."""
 
     def call(self, x: Tensor) -> Pair:
+        x = x.clone()
         z = self.layer(x)
         return z, self.layer.log_abs_det_jacobian(x, z)
 

@@ -104,10 +104,11 @@ def test_root_adds_and_never_subtracts():
     """Steep ends, where the textbook root loses all digits: the error stays at rounding in float32."""
     eta = torch.linspace(0, 1, 1001)
     for s, d0, d1 in ((1.0, 1e-4, 1e4), (1.0, 1e4, 1e-4), (1.0, 1e-6, 1e-6), (1.0, 2.0, 2.0)):
-        args = [torch.tensor(v) for v in (s, d0, d1)]
-        single = stable_quadratic_root(eta, *args)
-        double = stable_quadratic_root(eta.double(), *(a.double() for a in args))
+        args = [torch.tensor(v) / max(s, d0, d1) for v in (s, d0, d1)]
+        single, rest = stable_quadratic_root(eta, 1 - eta, *args)
+        double, _ = stable_quadratic_root(eta.double(), 1 - eta.double(), *(a.double() for a in args))
         assert (single - double).abs().max() < 2e-6
+        assert (single + rest - 1).abs().max() < 2e-6
         assert (single.diff() >= -1e-6).all()
 
 

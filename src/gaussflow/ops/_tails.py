@@ -52,10 +52,10 @@ def tail_ratio(v: Tensor, unit: float) -> Tensor:
 
 
 def exp_half_square(v: Tensor) -> Tensor:
-    r"""The factor :math:`e^{-v^2/2}` for :math:`v \ge 0` (...), to the rounding of an exponential wherever it is normal.
+    r"""The factor :math:`e^{-v^2/2}` for :math:`v \ge 0` (...), to the rounding of an exponential.
 
-    With c the multiple of 1/16 next to v it is :math:`e^{-c^2/2} e^{(c - v)(c + v)/2}`: the square of c is exact and the
-    second exponent small. The rounding of :math:`v^2/2` itself, in one exponent, costs up to a hundred last digits.
+    With c the multiple of 1/16 next to v it is :math:`e^{-c^2/2} e^{(c - v)(c + v)/2}`: the square of c is exact and
+    the second exponent small. The rounding of :math:`v^2/2`, all in one exponent, would cost a hundred last digits.
     """
     coarse = (v.detach().clamp(max=64) * 16).round() / 16
     return (-0.5 * coarse.square()).exp() * (0.5 * (coarse - v) * (coarse + v)).exp()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._recompute import in_rows
 from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
 
 __all__ = [
@@ -142,11 +143,11 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
-    step = max(1, CHUNK // mixture.means.numel())
-    if x.dim() != 2 or torch.compiler.is_compiling() or len(x) <= 2 * step:
+    if x.dim() != 2:
         return _to_normal(x, mixture)
-    zs, log_slopes = zip(*(_to_normal(part, mixture) for part in x.split(step)), strict=True)
-    return torch.cat(zs), torch.cat(log_slopes)
+    *tables, kernel = mixture
+    step = max(1, CHUNK // mixture.means.numel())
+    return in_rows(lambda x, w, m, s: _to_normal(x, Mixture(w, m, s, kernel)), step, x, *tables)
 
 
 def mixture_knots(mixture: Mixture) -> Tensor:

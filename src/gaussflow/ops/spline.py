@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._recompute import in_rows
 
 CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large allocations page-fault
 LOOP_KNOTS = 40  # up to here comparing with one knot after the other is faster than a binary search
@@ -68,9 +69,10 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
 
 def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
-    w, h = _side(x1 - x0), _side(z1 - z0)
     inside = torch.clamp(x, xs[0], xs[-1])
-    value, log_slope = _rational_quadratic((inside - x0) / w, h / w, d0, d1)
+    w, xi, rest = _local(inside, x0, x1)
+    h = _side(z1 - z0)
+    value, log_slope = _rational_quadratic(xi, rest, *_normalised(h / w, d0, d1))
     outside = x - inside
     above = torch.relu(outside)
     return saturate(z0 + h * value + (above * d1 + (outside - above) * d0)), log_slope
@@ -78,10 +80,12 @@ def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor,
 
 def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     x0, x1, z0, z1, d0, d1 = _bin(bin_index(z, zs), xs, zs, slopes)
-    w, h = _side(x1 - x0), _side(z1 - z0)
     inside = torch.clamp(z, zs[0], zs[-1])
-    xi = stable_quadratic_root((inside - z0) / h, h / w, d0, d1)
-    _, log_slope = _rational_quadratic(xi, h / w, d0, d1)
+    h, eta, rest = _local(inside, z0, z1)
+    w = _side(x1 - x0)
+    n, *scaled = _normalised(h / w, d0, d1)
+    xi, rest = stable_quadratic_root(eta, rest, *scaled)
+    _, log_slope = _rational_quadratic(xi, rest, n, *scaled)
     outside = z - inside
     above = torch.relu(outside)
     return saturate(x0 + w * xi + (above / d1 + (outside - above) / d0)), -log_slope
@@ -92,11 +96,17 @@ def _in_chunks(
 ) -> tuple[Tensor, Tensor]:
     """``f`` on rows x (N, D) under shared tables (K, D), as many at a time as stay in the cache."""
     shared = x.dim() == 2 and xs.dim() == zs.dim() == slopes.dim() == 2
-    if not shared or torch.compiler.is_compiling() or x.numel() <= 2 * CHUNK:
-        return f(x, xs, zs, slopes)
-    parts = x.split(max(1, CHUNK // x.shape[1]))
-    values, log_slopes = zip(*(f(part, xs, zs, slopes) for part in parts), strict=True)
-    return torch.cat(values), torch.cat(log_slopes)
+    return in_rows(f, max(1, CHUNK // x.shape[1]), x, xs, zs, slopes) if shared else f(x, xs, zs, slopes)
+
+
+def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The side of a bin, and how far x is from its start and from its end in units of it, each exact near zero.
+
+    They sum to one also in a bin of no width, where the side is that of the floor.
+    """
+    width = end - start
+    side_ = _side(width)
+    return side_, (x - start) / side_, (end - x + (side_ - width)) / side_
 
 
 def bin_index(x: Tensor, knots: Tensor) -> Tensor:
@@ -123,33 +133,44 @@ def _binary_search(x: Tensor, inner: Tensor) -> Tensor:
     return found
 
 
-def stable_quadratic_root(eta: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
-    r"""The root :math:`\xi \in [0, 1]` of the spline equation at relative height :math:`\eta`, without cancellation.
+def stable_quadratic_root(eta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The root :math:`\xi \in [0, 1]` of the spline equation at relative height :math:`\eta`, and :math:`1 - \xi`.
 
     :math:`(s - b)\,\xi^2 + b\,\xi - s\,\eta = 0` with :math:`b = d_0 (1-\eta) + \eta\,(2 s - d_1)`. The discriminant is
     written as a sum of positive terms, :math:`(c - s)^2 + 4 s c\,\eta` with :math:`c = |b - s|` for :math:`b < s` and
     the same with :math:`1 - \eta` in place of :math:`\eta` otherwise; of the two forms of the root the one that adds is
     taken, :math:`2 s \eta / (b + \sqrt{\cdot})` for :math:`b \ge 0` and
     :math:`(|b| + \sqrt{\cdot}) / 2(s - b)` for :math:`b < 0`.
+    From the other end the equation is the same with the slopes exchanged; its b is :math:`2 s` less this one and its
+    discriminant equal. So ``rest``, :math:`1 - \eta` with its own digits, gives :math:`1 - \xi` with its own: the
+    log-slope may change by far more than :math:`\xi` does, at either end.
     The discriminant is positive in exact arithmetic; its floor keeps the gradient finite where the square underflows.
+    All are (...); s and the slopes are divided by the largest of the three.
     """
-    n = torch.maximum(s, torch.maximum(d0, d1))
-    s, d0, d1 = s / n, d0 / n, d1 / n
-    b = d0 * (1 - eta) + eta * (2 * s - d1)
-    large, positive = 0.5 + 0.5 * side(b - s), 0.5 + 0.5 * side(b)
+    b = d0 * rest + eta * (2 * s - d1)
+    other = d1 * eta + rest * (2 * s - d0)
     c = (b - s).abs()
-    discriminant = (c - s).square() + 4 * s * c * (eta + large * (1 - 2 * eta))
-    q = b.abs() + _floored(discriminant).sqrt()
-    top = positive * (2 * s * eta) + (1 - positive) * q
-    bottom = positive * q + (1 - positive) * (2 * (s - b))
+    across = torch.lerp(eta, rest, 0.5 + 0.5 * side(b - s))
+    root = _floored((c - s).square() + 4 * s * c * across).sqrt()
+    return _root(b, root, s, eta), _root(other, root, s, rest)
+
+
+def _root(b: Tensor, root: Tensor, s: Tensor, eta: Tensor) -> Tensor:
+    q, positive = b.abs() + root, 0.5 + 0.5 * side(b)
+    top, bottom = torch.lerp(q, 2 * s * eta, positive), torch.lerp(2 * (s - b), q, positive)
     return (top / _floored(bottom)).clamp(0, 1)
 
 
-def _rational_quadratic(xi: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
-    """Relative height in [0, 1] and log-slope at the local coordinate ``xi`` of a bin with secant s, slopes d0, d1."""
+def _normalised(s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The largest of the secant and the slopes of a bin, and the three divided by it."""
     n = torch.maximum(s, torch.maximum(d0, d1))
-    a, d0, d1 = s / n, d0 / n, d1 / n
-    rest = 1 - xi
+    return n, s / n, d0 / n, d1 / n
+
+
+def _rational_quadratic(
+    xi: Tensor, rest: Tensor, n: Tensor, a: Tensor, d0: Tensor, d1: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Relative height in [0, 1] and log-slope at the local coordinate ``xi``, one less ``rest``, of a bin."""
     both = xi * rest
     squares = xi.square(), rest.square()
     shrink = a / (a * (squares[0] + squares[1]) + (d0 + d1) * both)

@@ -1,0 +1,68 @@
+"""The benchmark of the operations: no speed on a red check, least times in turns, verdicts from the figures."""
+
+import json
+import time
+
+import pytest
+import torch
+from benchmarks.ops import __main__ as benchmark
+from benchmarks.ops import checks, clock
+from benchmarks.ops.targets import verdicts
+
+
+@pytest.fixture(autouse=True)
+def _few_checks(monkeypatch):
+    monkeypatch.setattr(checks, "POINTS", 101)
+
+
+def test_it_prints_tables_and_writes_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "BATCH", 64)
+    out = tmp_path / "ops.jsonl"
+    assert benchmark.main(["--quick", "--only", "normal", "rotations", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {line["operation"] for line in lines} >= {"log_ndtr", "ndtri", "cayley", "hadamard", "householder, k = 8"}
+    assert all(line["ms"]["ours"] > 0 and line["floor_ms"] > 0 and line["commit"] for line in lines)
+    assert "log_ndtr" in printed
+    assert "× floor" in printed
+
+
+def test_no_speed_on_a_red_check(capsys, monkeypatch):
+    monkeypatch.setattr(checks, "VALUES", 1e-9)
+    assert benchmark.main(["--quick", "--only", "normal"]) == 1
+    printed = capsys.readouterr().out
+    assert "log_ndtr: values" in printed
+    assert "× floor" not in printed
+
+
+def test_the_first_call_warms_up_and_slow_ones_are_called_once():
+    called = {"fast": 0, "slow": 0}
+
+    def call(name, seconds):
+        called[name] += 1
+        time.sleep(seconds)
+
+    times = clock.interleaved({"fast": lambda: call("fast", 1e-3), "slow": lambda: call("slow", 0.05)}, 0.04)
+    assert called["slow"] <= 2
+    assert called["fast"] > 3
+    assert times["slow"] > 0.05 > times["fast"] > 1e-3
+
+
+def test_peak_memory_counts_what_is_alive_at_once():
+    x = torch.zeros(2**18)
+
+    def call():
+        y = x + 1
+        del y
+        return x + 2
+
+    assert clock.peak_bytes(call) == pytest.approx(2**20, rel=0.01)
+    assert clock.peak_bytes(lambda: (x + 1, x + 2)) == pytest.approx(2**21, rel=0.01)
+
+
+def test_verdicts_are_those_of_the_figures():
+    row = {"operation": "spline", "way": "forward", "rows": 4096, "dim": 256, "floor_ms": 1.0}
+    lines = verdicts([row | {"ms": {"ours": 10.0, "zuko": 31.0, "nflows": 200.0}}, row | {"rows": 100_000, "ms": {}}])
+    assert [(line[3], line[-1]) for line in lines] == [("3.10", "met"), ("20.00", "missed")]
+    (line,) = verdicts([row | {"operation": "hadamard", "dim": 1024, "ms": {"ours": 1.2}}])
+    assert line[3:] == ["1.20", "≤ 1", "missed"]

@@ -1,0 +1,132 @@
+"""Rows a few at a time: the values, gradients of any order and all transformations are those of the function itself."""
+
+import pytest
+import torch
+
+from gaussflow.ops import _recompute
+from gaussflow.ops import mixture as mixture_module
+from gaussflow.ops import spline as spline_module
+from gaussflow.ops._recompute import in_rows
+from gaussflow.ops.mixture import Mixture, logistic_kernel, mixture_to_normal, normal_kernel
+from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+
+N, D, K = 23, 3, 5
+
+
+def mixed(kernel):
+    return lambda x, w, m, s: mixture_to_normal(x, Mixture(w.log_softmax(0), m, s, kernel))
+
+
+FUNCTIONS = {
+    "forward": rq_spline,
+    "inverse": rq_spline_inverse,
+    "normal": mixed(normal_kernel),
+    "logistic": mixed(logistic_kernel),
+}
+
+
+def inputs(name):
+    g = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(N, D, generator=g, dtype=torch.float64)
+    tables = [0.3 * torch.randn(K, D, generator=g, dtype=torch.float64) for _ in range(3)]
+    if name in ("forward", "inverse"):
+        tables = [tables[0].exp().cumsum(0) - 2, tables[1].exp().cumsum(0) - 2, tables[2].exp()]
+    return [t.requires_grad_() for t in (x, *tables)]
+
+
+KEPT = {"kept": 16, "computed again": 0}
+
+
+@pytest.fixture(params=KEPT)
+def cut(request, monkeypatch):
+    """Called, it makes parts of two to ten rows."""
+
+    def make():
+        monkeypatch.setattr(_recompute, "KEPT", KEPT[request.param])
+        for module in (spline_module, mixture_module):
+            monkeypatch.setattr(module, "CHUNK", 30)
+        return request.param
+
+    return make
+
+
+def loss(f, tensors):
+    z, log_slope = f(*tensors)
+    return z.square().sum() - log_slope.sin().sum()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_parts_have_the_values_and_gradients_of_the_whole(name, cut):
+    f, tensors = FUNCTIONS[name], inputs(name)
+    whole = f(*tensors)
+    by_whole = torch.autograd.grad(loss(f, tensors), tensors)
+    how = cut()
+    parts = f(*tensors)
+    assert ("Recomputed" if how == "computed again" else "Cat") in type(parts[0].grad_fn).__name__
+    for a, b in zip([*parts, *torch.autograd.grad(loss(f, tensors), tensors)], [*whole, *by_whole], strict=True):
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-13)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(f(*tensors), parts, strict=True))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_second_derivatives_of_parts(name, cut):
+    f, tensors = FUNCTIONS[name], inputs(name)
+
+    def second():
+        first = torch.autograd.grad(loss(f, tensors), tensors, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), tensors)
+
+    whole = second()
+    cut()
+    for a, b in zip(second(), whole, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-11)
+
+
+def test_only_what_is_wanted_has_a_gradient_and_a_table_in_two_places_counts_in_both(cut):
+    cut()
+    x, xs, _, slopes = inputs("forward")
+    x, slopes = x.detach(), slopes.detach()
+    for create in (False, True):
+        z, log_slope = rq_spline(x, xs, xs, slopes)
+        (both,) = torch.autograd.grad((z.square() + log_slope).sum(), [xs], create_graph=create)
+        twice = xs.detach().clone().requires_grad_(), xs.detach().clone().requires_grad_()
+        z, log_slope = rq_spline(x, *twice, slopes)
+        assert torch.allclose(both, sum(torch.autograd.grad((z.square() + log_slope).sum(), twice)))
+    assert x.grad is None
+
+
+def test_transformations_see_the_function_itself(cut):
+    cut()
+    f, tensors = FUNCTIONS["forward"], [t.detach() for t in inputs("forward")]
+    x, tables = tensors[0], tensors[1:]
+    slope = f(*tensors)[1].exp()
+    jacobian = torch.func.jvp(lambda x: f(x, *tables)[0], (x,), (torch.ones_like(x),))[1]
+    assert torch.allclose(jacobian, slope)
+    assert torch.allclose(torch.func.grad(lambda x: f(x, *tables)[0].sum())(x), slope)
+    assert torch.allclose(torch.func.vmap(lambda r: f(r[None], *tables)[0][0])(x), f(*tensors)[0])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        assert torch.allclose(torch.autograd.forward_ad.unpack_dual(f(dual, *tables)[0]).tangent, slope)
+    leaf = x.clone().requires_grad_()
+    compiled = torch.compile(f, fullgraph=True, backend="eager")
+    (found,) = torch.autograd.grad(compiled(leaf, *tables)[0].sum(), leaf)
+    assert torch.allclose(found, slope)
+
+
+def test_training_keeps_nothing_but_the_inputs(monkeypatch):
+    """What torch saves for the backward pass of 4000 rows is the rows and the tables."""
+    monkeypatch.setattr(spline_module, "CHUNK", 300)
+    _, *tables = inputs("forward")
+    x = torch.randn(4000, D, dtype=torch.float64)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        rq_spline(x, *tables)
+    assert sum(kept) == x.numel() + 3 * K * D
+
+
+def test_values_of_a_function_that_sees_rows_alone():
+    x, t = torch.randn(10, 2), torch.randn(2)
+    a, b = in_rows(lambda x, t: (x * t, x + t), 3, x, t)
+    assert torch.equal(a, x * t)
+    assert torch.equal(b, x + t)
