@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
+from gaussflow.apps.tabular._arrays import Floats, Integers
 from gaussflow.apps.tabular._columns import Skeleton
 
 MARKS = 12  # states of one column that are marked
@@ -25,14 +25,11 @@ class Encoding:
         States with a feature that is 1 there and 0 elsewhere.
     values, scores
         A table (K,) from the values to normal scores, straight between; empty where values have no order.
-    to_trees
-        Which features trees are told: (P,).
     """
 
     marked: Integers
     values: Floats
     scores: Floats
-    to_trees: Booleans
 
     def features(self, state: Integers, x: Floats) -> Floats:
         """The features (n, P) of states and values (n,)."""
@@ -54,10 +51,8 @@ def fit_encoding(skeleton: Skeleton, ordered: bool, state: Integers, x: Floats) 
     if len(marked) and counts[marked].sum() >= len(state):  # the last follows from the others
         marked = np.delete(marked, np.argmax(counts[marked]))
     if not ordered:
-        return Encoding(marked, np.empty(0), np.empty(0), np.ones(len(marked), np.bool_))
-    values, scores = _scores(x[state > 0])
-    to_trees = np.append(marked == 0, True)
-    return Encoding(marked, values, scores, to_trees[-(len(marked) + 1) :])
+        return Encoding(marked, np.empty(0), np.empty(0))
+    return Encoding(marked, *_scores(x[state > 0]))
 
 
 def _scores(x: Floats) -> tuple[Floats, Floats]:
@@ -66,8 +61,7 @@ def _scores(x: Floats) -> tuple[Floats, Floats]:
     if not len(values):
         return np.zeros(1), np.zeros(1)
     scores = ndtri((np.cumsum(counts) - 0.5 * counts) / len(x))
-    if len(values) > KNOTS:
-        # means of neighbours, so that the table holds no value of a row
+    if len(values) > KNOTS:  # means of neighbours
         groups = np.array_split(np.arange(len(values)), KNOTS)
         values, scores = (np.array([table[g].mean() for g in groups]) for table in (values, scores))
     return values, np.clip(scores, -4, 4)

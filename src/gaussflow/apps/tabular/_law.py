@@ -36,15 +36,14 @@ class Bag:
 
 def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, weights: Floats, seed: int) -> Bag:
     """The masses of the states (n,), told to trees as (n, Q), given features (n, P); the prior (S,) counts."""
-    one_hot = np.eye(len(prior))[states]
-    counts = one_hot * weights[:, None]
-    root = (counts.sum(0) + prior) / (counts.sum() + prior.sum())
+    size = len(prior)
+    root = (np.bincount(states, weights, size) + prior) / (weights.sum() + prior.sum())
     if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
         return Bag([_stump()], [root[None]])
     grown = grow(features, told, weights, LEAST_LEAF, PAIRS, seed)
 
     def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
-        sums = one.tree.totals(one.leaves, counts * rows[:, None])
+        sums = one.tree.shares(one.leaves, states, weights * rows, size)
         shares = np.empty_like(sums)
         shares[0] = (sums[0] + 4 * root) / (sums[0].sum() + 4)
         for nodes in one.tree.levels[1:]:
@@ -52,10 +51,13 @@ def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, 
             shares[nodes] = (sums[nodes] + alpha * above) / (sums[nodes].sum(1, keepdims=True) + alpha)
         return shares
 
-    def gain(said: Floats) -> float:
-        return float(weights @ np.log(said[np.arange(len(states)), states]))
+    def own(content: Floats, nodes: Integers) -> Floats:
+        return content[nodes, states][:, None]
 
-    return _chosen(grown, contents, gain, weights)[0]
+    def gain(said: Floats) -> float:
+        return float(weights @ np.log(said[:, 0]))
+
+    return _chosen(grown, contents, own, gain, len(states))[0]
 
 
 def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple[Bag, Floats]:
@@ -86,28 +88,28 @@ def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple
     def gain(said: Floats) -> float:
         return float(-weights @ (0.5 * np.square((y - said[:, 0]) * np.exp(-said[:, 1])) + said[:, 1]))
 
-    return _chosen(grown, contents, gain, weights)
+    return _chosen(grown, contents, lambda content, nodes: content[nodes], gain, n)
 
 
 def _chosen(
     grown: list[Grown],
     contents: Callable[[Grown, Floats, float], Floats],
+    of_rows: Callable[[Floats, Integers], Floats],
     gain: Callable[[Floats], float],
-    weights: Floats,
+    n: int,
 ) -> tuple[Bag, Floats]:
     """The bag whose leaves and shrinkage rows not seen confirm; and what it says (n, Q) of rows not seen."""
-    n = len(weights)
     best, chosen, confirmed = -np.inf, (np.inf, SHRINK[0]), np.empty((n, 0))
     counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
     outside = np.sum([~one.inside for one in grown], 0)
     for alpha in SHRINK:
         halves = [contents(one, one.inside.astype(float), alpha) for one in grown]
         for least in (np.inf, *LEAVES):
-            said = np.zeros((n, halves[0].shape[1]))
+            said = np.zeros(1)
             for one, half, count in zip(grown, halves, counts, strict=True):
                 place = one.tree.places(one.tree.kept(count, least))
-                said += half[place[one.leaves]] * (~one.inside)[:, None]
-            said /= outside[:, None]
+                said = said + of_rows(half, place[one.leaves]) * (~one.inside)[:, None]
+            said = said / outside[:, None]
             if (now := gain(said)) > best:
                 best, chosen, confirmed = now, (least, alpha), said
     least, alpha = chosen
@@ -123,13 +125,13 @@ def _chosen(
 
 def _told(states: Integers, x: Floats, count: int) -> Floats:
     """What a tree is told of states (n,) (n, Q): the common ones each, the rarer ones together, and many by rank."""
-    one_hot = np.eye(count)[states]
-    order = np.argsort(-one_hot.sum(0), kind="stable")
+    held = np.bincount(states, minlength=count)
+    order = np.argsort(-held, kind="stable")
     common, rare = order[: WIDE - 1], order[WIDE - 1 :]
-    parts = [one_hot[:, common[one_hot[:, common].sum(0) > 0]]]
+    parts = [(states[:, None] == common[held[common] > 0]).astype(float)]
     if len(rare):
         ranks = np.argsort(np.argsort(np.where(np.isnan(x), -np.inf, x), kind="stable"), kind="stable")
-        parts += [one_hot[:, rare].sum(1, keepdims=True), ranks[:, None] / len(x)]
+        parts += [np.isin(states, rare)[:, None].astype(float), ranks[:, None] / len(x)]
     told = np.concatenate(parts, 1)
     return told[:, 1:] if told.shape[1] == 2 else told
 
