@@ -1,0 +1,67 @@
+"""The comparison of synthetic tables: its measures tell copies from fresh rows, and its rivals keep the frame."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from benchmarks.tables import METHODS, apart, cart, codes, features, frame_of, judge, measure, read
+from sklearn.linear_model import LogisticRegression
+
+from tables import patients
+
+
+@pytest.fixture(scope="module")
+def halves():
+    df = patients(n=560)
+    return [df.iloc[k::3].reset_index(drop=True) for k in range(3)]
+
+
+def test_copies_are_found_and_fresh_rows_are_not(halves):
+    train, held, fresh = halves
+    copied, new = judge(train, train, held, "class", 0), judge(fresh, train, held, "class", 0)
+    assert copied["copies"] == 1
+    assert copied["nearer"] == 1
+    assert copied["member"] > 0.9
+    assert new["copies"] == 0
+    assert abs(new["nearer"] - 0.5) < 0.12
+    assert abs(new["member"] - 0.5) < 0.12
+    assert abs(new["gap"]) < 0.05
+
+
+def test_rows_that_are_wrong_are_told_apart(halves):
+    train, held, _ = halves
+    off = train.assign(
+        radius=train["radius"].sample(frac=1, random_state=0).to_numpy()
+    )  # sizes that do not go together
+    assert judge(off, train, held, "class", 0)["boosted"] > 0.75
+    moved = codes(held) + 3 * np.nanstd(codes(held), 0)
+    filled = [np.nan_to_num(x) for x in (codes(held), moved)]
+    assert apart(*filled, LogisticRegression(max_iter=2000), 0) > 0.9
+
+
+def test_trees_keep_the_frame(halves):
+    train = halves[0]
+    drawn = cart(train, 0)[0](300, 1)
+    assert drawn.dtypes.to_dict() == train.dtypes.to_dict()
+    assert drawn["symmetry"].isna().mean() == pytest.approx(train["symmetry"].isna().mean(), abs=0.08)
+    pd.testing.assert_frame_equal(frame_of(codes(train), train), train)
+    assert np.isfinite(features(train, train)).all()
+
+
+@pytest.mark.parametrize("method", [*METHODS, None])
+def test_a_small_table_is_measured(method):
+    scores = measure(patients(n=120), "class", method, 0)
+    assert 0 <= scores["nearer"] <= 1
+    assert 0 <= scores["boosted"] <= 1
+    assert np.isfinite(scores["nats"]) == (method == "gaussflow")
+
+
+def test_tables_of_a_folder_are_read_with_their_kinds(tmp_path):
+    (tmp_path / "tables").mkdir()
+    x = np.array([[0, 1.1, 3], [1, np.nan, 4], [np.nan, 2.3, 5]], dtype=np.float32)
+    np.savez(tmp_path / "tables" / "small.npz", X=x, cols=["c", "d", "i"], cats='{"c": ["no", "yes"]}')
+    frame = read("small", tmp_path)
+    assert frame.dtypes.astype(str).to_dict() == {"c": "category", "d": "float64", "i": "int64"}
+    assert frame["d"].tolist()[::2] == [1.1, 2.3]
+    assert frame["c"].isna().tolist() == [False, False, True]
+    with pytest.raises(SystemExit, match="say --data"):
+        read("small", None)
