@@ -25,8 +25,8 @@ from gaussflow.transforms.rotation import Rotation
 MOST_KNOTS, FEWEST_KNOTS, ROWS_A_KNOT = 400, 48, 3
 PROBED, FEWEST_PROBED = 2**11, 200  # rows that say what to begin with
 MOST_OF_A_ROW = 50.0  # nats that one of them may say
-WORTH, SURE = 0.01, 2.0  # nats a coordinate that another beginning has to buy, beyond so many standard errors
-HOPELESS = 0.1  # nats a coordinate: what is worse by more on few rows is not tried on more of them
+WORTH, SURE = 0.005, 2.0  # nats a coordinate that another beginning has to buy, beyond so many standard errors
+HOPELESS = 0.06  # nats a coordinate: what is worse by more on few rows is not tried on more of them
 COMPONENTS, FEWEST_OF_A_GROUP = 2**12, 64  # of the mixtures of all groups together, and of each
 WIDEST, ROWS_AN_AXIS = 256, 30  # subspaces are looked for in so many coordinates at most, with so many rows for each
 
@@ -93,7 +93,7 @@ def first(rows: Rows, seed: int) -> dict[str, Fit]:
     best = best_beginning(scores, rows.dim)
     unknown = "subspaces" not in scores and _enough(x, context)
     hopeful = [float(score.mean()) > -HOPELESS * rows.dim for kind, score in scores.items() if kind != "mixture"]
-    if best == "marginals" and (unknown or any(hopeful)) and len(x) > PROBED:
+    if best == "marginals" and (unknown or any(hopeful)) and len(x) >= 2 * PROBED:
         best = best_beginning(probed(x, context, seed), rows.dim)
     return {best: BEGINNINGS[best]}
 
