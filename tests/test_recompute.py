@@ -43,8 +43,8 @@ def cut(request, monkeypatch):
 
     def make():
         monkeypatch.setattr(_recompute, "KEPT", KEPT[request.param])
-        for module in (spline_module, mixture_module):
-            monkeypatch.setattr(module, "CHUNK", 30)
+        monkeypatch.setattr(spline_module, "CHUNK", 240)
+        monkeypatch.setattr(mixture_module, "CHUNK", 30)
         return request.param
 
     return make
@@ -116,7 +116,7 @@ def test_transformations_see_the_function_itself(cut):
 
 def test_training_keeps_nothing_but_the_inputs(monkeypatch):
     """What torch saves for the backward pass of 4000 rows is the rows and the tables."""
-    monkeypatch.setattr(spline_module, "CHUNK", 300)
+    monkeypatch.setattr(spline_module, "CHUNK", 2400)
     _, *tables = inputs("forward")
     x = torch.randn(4000, D, dtype=torch.float64)
     kept = []

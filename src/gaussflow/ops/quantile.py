@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+CHUNK = 2**16  # elements of a temporary
 CELLS = 6.0  # cells of averaged rows in one bandwidth
 NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
@@ -45,6 +46,11 @@ def spread_ties(x: Tensor) -> Tensor:
     >>> spread_ties(torch.tensor([[0.0], [0.0], [1.0], [1.0]])).flatten()
     tensor([-0.2500,  0.2500,  0.7500,  1.2500])
     """
+    columns = max(1, CHUNK // max(1, len(x)))  # a dozen temporaries of all columns would be larger than the data
+    return torch.cat([_spread_ties(part) for part in x.split(columns, 1)], 1)
+
+
+def _spread_ties(x: Tensor) -> Tensor:
     n = len(x)
     index = torch.arange(n, device=x.device)[:, None].expand_as(x)
     step = x[1:] != x[:-1]

@@ -24,8 +24,8 @@ from torch import Tensor
 from gaussflow.ops._finite import saturate, side
 from gaussflow.ops._recompute import in_rows
 
-CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large allocations page-fault
-LOOP_KNOTS = 40  # up to here comparing with one knot after the other is faster than a binary search
+CHUNK = 2**18  # bytes of a temporary: a dozen stay in the caches, and large allocations page-fault
+LOOP_KNOTS = 20  # up to here comparing with one knot after the other is faster than a binary search
 
 
 def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
 
 
 def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    x0, x1, z0, z1, d0, d1 = _bin(bin_index(x, xs), xs, zs, slopes)
+    x0, x1, z0, z1, d0, d1 = _bin(x, xs, xs, zs, slopes)
     inside = torch.clamp(x, xs[0], xs[-1])
     w, xi, rest = _local(inside, x0, x1)
     h = _side(z1 - z0)
@@ -79,7 +79,7 @@ def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor,
 
 
 def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    x0, x1, z0, z1, d0, d1 = _bin(bin_index(z, zs), xs, zs, slopes)
+    x0, x1, z0, z1, d0, d1 = _bin(z, zs, xs, zs, slopes)
     inside = torch.clamp(z, zs[0], zs[-1])
     h, eta, rest = _local(inside, z0, z1)
     w = _side(x1 - x0)
@@ -96,7 +96,8 @@ def _in_chunks(
 ) -> tuple[Tensor, Tensor]:
     """``f`` on rows x (N, D) under shared tables (K, D), as many at a time as stay in the cache."""
     shared = x.dim() == 2 and xs.dim() == zs.dim() == slopes.dim() == 2
-    return in_rows(f, max(1, CHUNK // x.shape[1]), x, xs, zs, slopes) if shared else f(x, xs, zs, slopes)
+    step = max(1, CHUNK // (x.element_size() * max(1, x.shape[-1]))) if shared else 0
+    return in_rows(f, step, x, xs, zs, slopes) if shared else f(x, xs, zs, slopes)
 
 
 def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,6 +117,8 @@ def bin_index(x: Tensor, knots: Tensor) -> Tensor:
     """
     inner = knots[1:-1]
     if len(inner) > LOOP_KNOTS:
+        if _is_shared(knots, x):
+            return _shared_bins(x, knots) // knots[0].numel()
         return _binary_search(x, inner)
     index = (x >= knots[0]).to(torch.int8) * 0
     for knot in inner.unbind(0):
@@ -131,6 +134,24 @@ def _binary_search(x: Tensor, inner: Tensor) -> Tensor:
         reached = (ahead <= len(inner)) & (x >= take(inner, (ahead - 1).clamp(max=len(inner) - 1)))
         found = torch.where(reached, ahead, found)
     return found
+
+
+def _shared_bins(x: Tensor, knots: Tensor) -> Tensor:
+    """`bin_index` of x (..., *shape) where all share the knots (K, *shape): as places in a flattened (K - 1, *shape).
+
+    A binary search whose steps are a reading, a comparison and an addition: the inner knots are filled up with
+    infinity to one less than a power of two, so that no step needs to look where it ends.
+    """
+    inner, shape = knots.detach()[1:-1], knots.shape[1:]
+    columns, steps = shape.numel(), (len(knots) - 2).bit_length()
+    padding = inner.new_full((2**steps - 1 - len(inner), *shape), torch.inf)
+    table = torch.cat([inner, padding]).reshape(-1)
+    place = torch.arange(columns, device=x.device).view(shape).expand(x.shape)
+    for power in reversed(range(steps)):
+        probed = table[(2**power - 1) * columns :].index_select(0, place.reshape(-1)).view(x.shape)
+        place = torch.add(place, x >= probed, alpha=2**power * columns)
+    last = (len(knots) - 2) * columns + torch.arange(columns, device=x.device).view(shape)
+    return torch.minimum(place, last)  # where an infinite x has passed the padding too
 
 
 def stable_quadratic_root(eta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,13 +200,15 @@ def _rational_quadratic(
     return value, (n * top * shrink).log() + shrink.log()
 
 
-def _bin(index: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
-    """The knots, values and slopes at both ends of each point's bin: x0, x1, z0, z1, d0, d1."""
+def _bin(x: Tensor, knots: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
+    """What the tables say at both ends of the bin of ``knots`` that holds x (...): x0, x1, z0, z1, d0, d1."""
     ends = [end for table in (xs, zs, slopes) for end in (table[:-1], table[1:])]
-    if not all(_is_shared(end, index) and end.shape == ends[0].shape for end in ends):
+    if not all(_is_shared(end, x) and end.shape == ends[0].shape for end in ends):
+        index = bin_index(x, knots)
         return tuple(take(end, index) for end in ends)
-    flat = _flat(index, ends[0].shape[1:])
-    return tuple(end.reshape(-1).index_select(0, flat).view(index.shape) for end in ends)
+    long = len(knots) - 2 > LOOP_KNOTS
+    place = _shared_bins(x, knots).reshape(-1) if long else _flat(bin_index(x, knots), ends[0].shape[1:])
+    return tuple(end.reshape(-1).index_select(0, place).view(x.shape) for end in ends)
 
 
 def take(table: Tensor, index: Tensor) -> Tensor:
