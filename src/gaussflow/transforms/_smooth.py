@@ -27,6 +27,7 @@ from gaussflow.transforms._peaks import clump_width
 SELECT_ROWS = 8192  # rows among which estimates are compared
 FIT_ROWS = 16384  # rows the chosen estimate is made from
 FOLDS = 4
+COLUMNS = 16  # looked at together: the estimates of all columns at once would need more memory than the rows
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
@@ -105,23 +106,34 @@ def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
     n, dim = x.shape
     if n < MIN_ROWS:
         return torch.full((dim,), 0 if n > 1 else -1, device=x.device), x.new_zeros(dim)
-    values, order = x.sort(0)
-    whole = Sorted.of(values)
-    width = clump_width(whole.x, whole.deviation)
-    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, dim, dtype=torch.float64, device=x.device)
-    for fold in range(FOLDS):
-        held_out = (order % FOLDS == fold).T
-        train, test = (values.T[mask].view(dim, -1).T for mask in (~held_out, held_out))
-        identity, scores = normal_log_prob(test), _scores(Sorted.of(train), test, u, width, knots)
-        for i, score in enumerate(scores):
-            for gains, simpler in zip(sums, (identity, scores[0]), strict=True):
-                gain = (score - simpler).clamp(-MOST_AGAINST, MOST_OF_A_ROW)
-                gains[:, i] += torch.stack([gain.sum(0), gain.square().sum(0)])
+    sums, width = (
+        torch.cat(parts, -1) for parts in zip(*(_gains(c, u, knots) for c in x.split(COLUMNS, 1)), strict=True)
+    )
     (gain, error), (more, more_error) = (_mean_and_error(s1 / n, s2 / n, n) for s1, s2 in sums)
     normal = _believed(gain[:1], error[:1], 0.0)
     took = normal == 0
     richer = _believed(torch.where(took, more, gain)[1:], torch.where(took, more_error, error)[1:], STANDARD_ERRORS)
     return torch.where(richer >= 0, richer + 1, normal), width
+
+
+def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
+    """What each estimate of the columns x (n, D) gains over the identity and over the normal law on held-out rows.
+
+    Sums and sums of squares over the rows, (2, 2, estimates, D), and the widths of peaks (D,).
+    """
+    values, order = x.sort(0)
+    whole = Sorted.of(values)
+    width = clump_width(whole.x, whole.deviation)
+    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, x.shape[1], dtype=torch.float64, device=x.device)
+    for fold in range(FOLDS):
+        held_out = (order % FOLDS == fold).T
+        train, test = (values.T[mask].view(x.shape[1], -1).T for mask in (~held_out, held_out))
+        identity, scores = normal_log_prob(test), _scores(Sorted.of(train), test, u, width, knots)
+        for i, score in enumerate(scores):
+            for gains, simpler in zip(sums, (identity, scores[0]), strict=True):
+                gain = (score - simpler).clamp(-MOST_AGAINST, MOST_OF_A_ROW)
+                gains[:, i] += torch.stack([gain.sum(0), gain.square().sum(0)])
+    return sums, width
 
 
 def _scores(data: Sorted, test: Tensor, u: Tensor, width: Tensor, knots: int) -> list[Tensor]:
