@@ -54,9 +54,9 @@ def sinflow(x: Tensor, blocks: int) -> int:
 
 FITS: dict[str, Fit] = {
     "rbig, haar_rotation": partial(ours, "haar_rotation"),
+    "sinflow": sinflow,
     "rbig, pca_rotation": partial(ours, "pca_rotation"),
     "rbig, sliced_rotation": partial(ours, "sliced_rotation"),
-    "sinflow": sinflow,
 }
 
 
