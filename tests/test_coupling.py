@@ -289,3 +289,17 @@ def test_fit_changes_nothing_and_a_chain_fits_around_it(kind):
     before = copy.deepcopy(chain.state_dict())
     assert chain.fit(torch.randn(30, 5, dtype=torch.float64)) is chain
     assert all(torch.equal(before[name], value) for name, value in chain.state_dict().items())
+
+
+@pytest.mark.parametrize("mask", [[0, 2, 4], [1, 3, 5], [0, 1], [2, 3, 4, 5], [0, 5], [1, 2, 4], [3]])
+def test_regular_index_sets_are_cut_and_joined_as_any_other(mask):
+    """Blocks and every second coordinate are views; what comes of them is that of single columns."""
+    coupling = AffineCoupling(6, mask, MLP)
+    x = torch.randn(7, 6)
+    z, ladj = coupling(x)
+    regular = mask not in ([0, 5], [1, 2, 4], [3])
+    assert (coupling._slices is not None) == regular
+    coupling._slices = None
+    assert torch.equal(coupling(x)[0], z)
+    assert torch.equal(coupling(x)[1], ladj)
+    assert torch.equal(z[:, mask], x[:, mask])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from gaussflow.ops._eager import plain_eager
 
 
 def soft_bound(x: Tensor, bound: float) -> Tensor:
@@ -29,6 +32,8 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
     >>> soft_bound(torch.tensor([0.0, 1e4, -torch.inf]), 2.0)
     tensor([ 0.,  2., -2.])
     """
+    if plain_eager():  # in place: every temporary of a large tensor is page-faulted
+        return (x / bound).tanh_().mul_(bound)
     return bound * (x / bound).tanh()
 
 
@@ -58,4 +63,7 @@ def squash(x: Tensor, radius: float) -> Tensor:
     >>> squash(torch.tensor([0.0, 6.0, -1e38]), 6.0)
     tensor([ 0.,  3., -6.])
     """
+    if plain_eager():
+        divisor = x.abs().div_(radius).add_(1)
+        return torch.div(x, divisor, out=divisor)
     return x / (1 + x.abs() / radius)

@@ -46,6 +46,7 @@ class Coupling(Transform):
         self.mask, self._numbers_each = tuple(kept), numbers_each
         order = torch.tensor(kept + moved).argsort()
         # Not in the state: the index set belongs to config(), where the constructor checks it.
+        self._slices = _slices(kept, moved)
         self.register_buffer("_kept", torch.tensor(kept, device=device), persistent=False)
         self.register_buffer("_moved", torch.tensor(moved, device=device), persistent=False)
         self.register_buffer("_order", order.to(device), persistent=False)
@@ -84,9 +85,23 @@ class Coupling(Transform):
     def _through(
         self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        kept = x.index_select(-1, self.get_buffer("_kept"))
-        moved, slopes = move(x.index_select(-1, self.get_buffer("_moved")), self._see(kept, context))
-        return torch.cat([kept, moved], -1).index_select(-1, self.get_buffer("_order")), slopes.sum(-1)
+        kept, moved = self._cut(x)
+        moved, slopes = move(moved, self._see(kept, context))
+        return self._joined(kept, moved), slopes.sum(-1)
+
+    def _cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The coordinates that stay and those that move; where they lie regularly, as views."""
+        if self._slices is None:
+            return x.index_select(-1, self.get_buffer("_kept")), x.index_select(-1, self.get_buffer("_moved"))
+        kept, moved = self._slices
+        return x[..., kept], x[..., moved]
+
+    def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
+        """All coordinates in their places: picking single columns costs as much as a product, joining halves little."""
+        if self._slices is None:
+            return torch.cat([kept, moved], -1).index_select(-1, self.get_buffer("_order"))
+        parts = [kept, moved] if self._slices[0].start == 0 else [moved, kept]
+        return torch.cat(parts, -1) if self._slices[0].step == 1 else torch.stack(parts, -1).flatten(-2)
 
     def _see(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """What the conditioner says of the kept coordinates (..., |Ω|): numbers (P, ..., M) in their dtype."""
@@ -133,6 +148,17 @@ def _split(owner: str, dim: int, mask: IndexSet) -> tuple[list[int], list[int]]:
             f"{owner} keeps some coordinates and moves the others, 0 < |Ω| < {dim}; got |Ω| = {len(kept)}."
         )
     return kept, sorted(set(range(dim)) - set(kept))
+
+
+def _slices(kept: list[int], moved: list[int]) -> tuple[slice, slice] | None:
+    """The two index sets as slices where they are two blocks, or every second coordinate each; otherwise None."""
+    dim = len(kept) + len(moved)
+    for step in (1, 2) if dim % 2 == 0 else (1,):
+        found = [list(range(part[0], part[-1] + 1, step)) == part for part in (kept, moved)]
+        if all(found):
+            first, second = (slice(part[0], part[-1] + 1, step) for part in (kept, moved))
+            return first, second
+    return None
 
 
 def _build(owner: str, conditioner: Conditioner, sizes: tuple[int, int]) -> nn.Module:

@@ -78,9 +78,10 @@ class AffineCoupling(Coupling):
     @override
     def _move(self, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         s = soft_bound(numbers[0], LOG_SCALE)
-        return s.exp() * x + numbers[1], s
+        return torch.addcmul(numbers[1], s.exp(), x), s
 
     @override
     def _move_back(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         s = soft_bound(numbers[0], LOG_SCALE)
-        return (z - numbers[1]) * (-s).exp(), -s
+        slope = -s
+        return (z - numbers[1]) * slope.exp(), slope
