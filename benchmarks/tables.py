@@ -145,9 +145,12 @@ def ours(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | None]
 def cart(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | None]:
     """Sequential trees: each column drawn again from the leaf that the columns before lead to."""
     x = codes(train)
-    gap = [np.nanmin(c) - (np.nanstd(c) or 1.0) if (~np.isnan(c)).any() else 0.0 for c in x.T]  # what is missing is low
-    x = np.where(np.isnan(x), gap, x)
     kinds = [isinstance(dtype, pd.CategoricalDtype) for dtype in train.dtypes]
+    gap = [
+        -1.0 if kind or np.isnan(c).all() else np.nanmin(c) - np.nanstd(c) - 1e-3
+        for kind, c in zip(kinds, x.T, strict=True)
+    ]
+    x = np.where(np.isnan(x), gap, x)  # what is missing is low
     trees = []
     for j in range(1, x.shape[1]):
         make = DecisionTreeClassifier if kinds[j] else DecisionTreeRegressor

@@ -34,6 +34,8 @@ class Skeleton:
         Whether each state was seen in the fit, (1 + A,) or (2 + A,).
     low, high
         The range of the other values seen.
+    scale
+        The unit of values on the line.
     chance
         The share of the rows at each point (A,) that are there as other values are.
     """
@@ -44,6 +46,7 @@ class Skeleton:
     seen: Booleans
     low: float = 0.0
     high: float = 0.0
+    scale: float = 1.0
     chance: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
@@ -71,7 +74,7 @@ class Skeleton:
         return state, x
 
 
-def number_skeleton(x: Floats, step: float) -> Skeleton:
+def number_skeleton(x: Floats, step: float, scale: float = 1.0) -> Skeleton:
     """Find the states of numbers x (n,), NaN for missing, that are multiples of step, or any for step 0."""
     held = x[~np.isnan(x)]
     values, counts = np.unique(held, return_counts=True)
@@ -85,7 +88,7 @@ def number_skeleton(x: Floats, step: float) -> Skeleton:
         rest = held[~np.isin(held, points)]
     seen = np.array([len(held) < len(x), *([True] * len(points)), len(rest) > 0])
     ends = (float(rest.min()), float(rest.max())) if len(rest) else (0.0, 0.0)
-    return Skeleton(points, True, grid, seen, *ends, chance)
+    return Skeleton(points, True, grid, seen, *ends, scale, chance)
 
 
 def _heaps(x: Floats, grid: Grid) -> tuple[Floats, Floats]:

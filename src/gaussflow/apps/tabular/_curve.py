@@ -41,7 +41,9 @@ class Curve:
         count = int(np.clip(round(2.2 * len(x) ** 0.4), 4, 40))
         low, high = u[min(BEYOND, len(u) // 3)], u[-1 - min(BEYOND, len(u) // 3)]
         zs = np.linspace(low, high, count)
-        xs = _smooth(u, x, weights, zs, 0.5 * (zs[1] - zs[0]))
+        middle = float(x[len(x) // 2])
+        bent = np.arcsinh((x - middle) / spread)  # far rows weigh by the logarithm of their distance
+        xs = middle + spread * np.sinh(_smooth(u, bent, weights, zs, 0.5 * (zs[1] - zs[0])))
         xs = _ascending(xs, spread)
         return cls(xs, zs, _slopes(xs, zs))
 
@@ -93,15 +95,20 @@ def _smooth(u: Floats, x: Floats, weights: Floats, zs: Floats, width: float) -> 
 
 
 def _spread(x: Floats) -> float:
-    """A scale that is never nothing: the standard deviation, or a part of the size of the values."""
-    scale = float(np.std(x)) if len(x) else 0.0
-    size = float(np.max(np.abs(x))) if len(x) else 0.0
+    """A scale that is never nothing: of the middle half of sorted values, or of all, or a part of their size."""
+    if not len(x):
+        return 1.0
+    size = float(np.max(np.abs(x)))
+    middle = (float(x[(3 * len(x)) // 4]) - float(x[len(x) // 4])) / 1.35
+    if middle > 1e-14 * abs(float(x[len(x) // 2])):
+        return middle
+    scale = float(np.std(x))
     return scale if scale > 1e-9 * size and scale > 0 else max(1e-6 * size, 1.0)
 
 
 def _ascending(xs: Floats, spread: float) -> Floats:
     """Knots at least a little apart."""
-    least = max(1e-5 * spread, 1e-12 * float(np.max(np.abs(xs))))
+    least = max(1e-5 * spread, 1e-12 * abs(float(xs[len(xs) // 2])))
     steps = np.maximum(np.diff(np.maximum.accumulate(xs)), least)
     middle = len(xs) // 2
     summed = np.concatenate([[0.0], np.cumsum(steps)])
@@ -113,6 +120,6 @@ def _slopes(xs: Floats, zs: Floats) -> Floats:
     """Slopes at the knots that keep the spline smooth: harmonic means of the secants on either side."""
     widths, secants = np.diff(xs), np.diff(zs) / np.diff(xs)
     first, last = widths[:-1], widths[1:]
-    weigh = (2 * last + first) / secants[:-1] + (last + 2 * first) / secants[1:]
-    inner = 3 * (first + last) / weigh
+    share = first / (first + last)
+    inner = 3 / ((2 - share) / secants[:-1] + (1 + share) / secants[1:])
     return np.concatenate([secants[:1], inner, secants[-1:]])

@@ -35,9 +35,18 @@ class Encoding:
         """The features (n, P) of states and values (n,)."""
         blocks = [(state[:, None] == self.marked).astype(float)]
         if len(self.values):
-            score = np.interp(np.where(state == 0, 0.0, x), self.values, self.scores)
-            blocks.append(np.where(state == 0, 0.0, score)[:, None])
+            blocks.append(np.where(state == 0, 0.0, self._score(np.where(state == 0, 0.0, x)))[:, None])
         return np.concatenate(blocks, 1).astype(np.float32).astype(np.float64)
+
+    def _score(self, x: Floats) -> Floats:
+        """Scores (n,) straight between those of the table, as a share of the step, which does not overflow."""
+        if len(self.values) < 2:
+            return np.full(len(x), self.scores[0])
+        x = np.clip(x, self.values[0], self.values[-1])
+        at = np.clip(np.searchsorted(self.values, x, side="right") - 1, 0, len(self.values) - 2)
+        low, high = self.values[at], self.values[at + 1]
+        score: Floats = self.scores[at] + (x - low) / (high - low) * (self.scores[at + 1] - self.scores[at])
+        return score
 
 
 def fit_encoding(skeleton: Skeleton, ordered: bool, state: Integers, x: Floats) -> Encoding:

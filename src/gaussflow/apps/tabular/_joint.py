@@ -11,7 +11,6 @@ from gaussflow.apps.tabular._arrays import Floats, Integers
 from gaussflow.apps.tabular._columns import Skeleton
 from gaussflow.apps.tabular._curve import log_mass
 from gaussflow.apps.tabular._features import Encoding, fit_encoding
-from gaussflow.apps.tabular._grid import Grid
 from gaussflow.apps.tabular._law import Law, fit_law
 
 LOG_ROOT = 0.5 * np.log(2 * np.pi)
@@ -55,17 +54,18 @@ def column_log_prob(law: Law, skeleton: Skeleton, features: Floats, state: Integ
     rows = state == skeleton.rest if not on_grid else state > 0
     if rows.any():
         loc, scale = law.place(features[rows])
-        value = np.log(masses[rows, skeleton.rest]) + value_log_prob(law, skeleton.grid, x[rows], loc, scale)
+        value = np.log(masses[rows, skeleton.rest]) + value_log_prob(law, skeleton, x[rows], loc, scale)
         # a point on a grid may come up among the other values as well
         total[rows] = np.where(state[rows] == skeleton.rest, value, np.logaddexp(total[rows], value))
     return total
 
 
-def value_log_prob(law: Law, grid: Grid | None, x: Floats, loc: Floats, scale: Floats) -> Floats:
+def value_log_prob(law: Law, skeleton: Skeleton, x: Floats, loc: Floats, scale: Floats) -> Floats:
     """The log-mass of the values x (n,) of a grid, or their log-density on the line."""
+    grid = skeleton.grid
     if grid is None:
         near, far = (slope - 0.5 * np.square(z) - LOG_ROOT for z, slope in law.normals(x, loc, scale))
-        return mixed(law, near, far)
+        return mixed(law, near, far) - np.log(skeleton.scale)
     total = np.full(len(x), -np.inf)
     for low, high, likely in grid.pieces(x):
         rows = likely > 0

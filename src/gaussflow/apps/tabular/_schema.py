@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_DECIMALS = 12
+EXTREME, FARTHEST = 1e100, 1e140  # of numbers on the line
 LARGEST_EXACT = 2.0**50
 ROUNDED = {4: 2e5, 8: 1e9, 2: 1e3}  # bytes of a float -> multiples of a decimal that are no accident below it
 TAKEN = "integers, floats, booleans, text, categories, dates and durations"
@@ -37,6 +38,8 @@ class Column:
         A number is ``origin + x * unit`` for integers and times, ``x / unit`` for decimals.
     step
         Of what x is a multiple; 0 for numbers on the line.
+    scale
+        The numbers on the line are ``x * scale``: a power of two, other than 1 only where squares would overflow.
     """
 
     name: Any
@@ -47,6 +50,7 @@ class Column:
     origin: int = 0
     unit: int = 1
     step: float = 0.0
+    scale: float = 1.0
 
     @property
     def text(self) -> bool:
@@ -63,8 +67,15 @@ class Column:
             x = _minus(whole, self.origin) / float(self.unit)
         else:
             values = _floats(series, owner)
-            x = np.round(values * self.unit) if self.step else values
+            x = np.round(values * self.unit) if self.step else self.scaled(values)
         return np.where(missing, np.nan, x)
+
+    def scaled(self, values: Floats) -> Floats:
+        """Numbers on the line (n,) in units of the scale, far ones brought to where their squares are finite."""
+        if self.scale == 1:
+            return values
+        with np.errstate(over="ignore"):
+            return np.clip(values / self.scale, -FARTHEST, FARTHEST)
 
     def values(self, x: Floats) -> pd.Series:
         """The column (n,) of numbers x (n,)."""
@@ -83,7 +94,7 @@ class Column:
                 pandas.Series(whole, dtype=object).mask(missing, pandas.NA) if missing.any() else pandas.Series(whole)
             )
             return filled.astype(self.dtype)
-        values = x / self.unit if self.step else x
+        values = x / self.unit if self.step else x * self.scale
         if self.dtype[0] == "F":
             return pandas.Series(
                 pandas.array([None if gap else v for gap, v in zip(missing, values, strict=True)], dtype=self.dtype)
@@ -155,7 +166,9 @@ def read_column(series: pd.Series, owner: str) -> Column:
     bits = {"float16": 2, "float32": 4, "Float32": 4}.get(dtype, 8)
     decimals = _decimals(values, bits)
     if decimals is None:
-        return Column(name, dtype, "number")
+        largest = float(np.abs(values).max())
+        usual = 1 / EXTREME < largest < EXTREME
+        return Column(name, dtype, "number", scale=1.0 if usual else 2.0 ** int(np.log2(largest)))
     multiples = np.unique(np.round(values * 10**decimals)).astype(np.int64)
     step = int(np.gcd.reduce(np.abs(multiples))) if len(multiples) else 0
     return Column(name, dtype, "number", unit=10**decimals, step=float(step or 1))

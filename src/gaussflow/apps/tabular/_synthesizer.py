@@ -276,7 +276,7 @@ class TableSynthesizer:
 def _skeleton(column: Column, x: Floats) -> Skeleton:
     """The states of a column whose numbers are x (n,)."""
     if column.kind != "category":
-        return number_skeleton(x, column.step)
+        return number_skeleton(x, column.step, column.scale)
     points = np.arange(len(column.levels or []), dtype=np.float64)
     seen = np.array([bool(np.isnan(x).any()), *(bool((x == point).any()) for point in points)])
     return Skeleton(points, False, None, seen)
