@@ -13,6 +13,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
-    print(f"commit {commit()}, torch {torch.__version__}, {machine()}", flush=True)
+    print(f"commit {stamp()['commit']}, torch {torch.__version__}, {stamp()['machine']}", flush=True)
     broken = [check for check in checks.checks() if not check.kept]
     if broken:
         words = (f"{check.name}: {check.error:.1e}, promised {check.allowed:.0e}" for check in broken)
@@ -94,7 +95,13 @@ def measure(case: Case, seconds: float, compiled: bool = False) -> dict[str, Any
     row = {"operation": case.operation, "way": case.way, "rows": case.rows, "dim": case.dim}
     row |= {"floor_ms": 1e3 * floor, "ms": {name: 1e3 * t for name, t in seen.items()}}
     row |= {"mb": {name: peak_bytes(call) / 1e6 for name, call in case.calls.items()}, "left_out": case.left_out}
-    return row | {"commit": commit(), "versions": versions(), "machine": machine(), "threads": torch.get_num_threads()}
+    return row | stamp()
+
+
+@cache
+def stamp() -> dict[str, Any]:
+    """What was measured and where: taken once, since the checkout may move on during a long run."""
+    return {"commit": commit(), "versions": versions(), "machine": machine(), "threads": torch.get_num_threads()}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

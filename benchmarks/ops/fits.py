@@ -83,13 +83,13 @@ def report(quick: bool = False, out: Path | None = None) -> str:
     """Measure every fit in a process of its own, and put the figures together."""
     sizes = (QUICK_ROWS, QUICK_DIM, QUICK_BLOCKS) if quick else (ROWS, DIM, BLOCKS)
     names = [name for name in FITS if name != "sinflow" or not absent("sinflow", 0)]
-    lines = []
+    lines, stamp = [], {"commit": commit(), "versions": versions(), "machine": machine(), "threads": 1}
     for index, row in apart([partial(fitted, name, *sizes) for name in names], limit=LIMIT):
         if isinstance(row, Failed):
             lines.append([names[index], row.message])
             continue
         if out:
-            append(out, row | {"commit": commit(), "versions": versions(), "machine": machine(), "threads": 1})
+            append(out, row | stamp)
         lines.append(_line(row))
     lines += [[name, "not installed"] for name in FITS if name not in names]
     rows, dim, blocks = sizes
