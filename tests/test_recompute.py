@@ -3,12 +3,16 @@
 import pytest
 import torch
 
-from gaussflow.ops import _recompute
+from gaussflow.ops import _recompute, quantile
 from gaussflow.ops import mixture as mixture_module
 from gaussflow.ops import spline as spline_module
+from gaussflow.ops._eager import PIECE
 from gaussflow.ops._recompute import in_rows
+from gaussflow.ops.bounds import soft_bound, squash
 from gaussflow.ops.mixture import Mixture, logistic_kernel, mixture_to_normal, normal_kernel
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+from gaussflow.ops.normal import log_normal_cdf, normal_quantile
+from gaussflow.ops.spline import bin_index, rq_spline, rq_spline_inverse
+from gaussflow.transforms import _smooth
 
 N, D, K = 23, 3, 5
 
@@ -130,3 +134,55 @@ def test_values_of_a_function_that_sees_rows_alone():
     a, b = in_rows(lambda x, t: (x * t, x + t), 3, x, t)
     assert torch.equal(a, x * t)
     assert torch.equal(b, x + t)
+
+
+def test_pieces_of_large_tensors_are_the_function_itself():
+    """Value by value, also where the last piece is short, and the way is another where tensors are not contiguous."""
+    z = 9 * torch.randn(3 * PIECE + 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = torch.cat([log_normal_cdf(part) for part in z.split(PIECE // 2)])
+        assert torch.equal(log_normal_cdf(z), whole)
+        turned = z[: 2 * PIECE + 100].view(-1, 4).T
+        assert torch.equal(log_normal_cdf(turned), log_normal_cdf(turned.contiguous()))
+        log_q = log_normal_cdf(-z)
+        pairs = zip(whole.split(PIECE // 2), log_q.split(PIECE // 2), strict=True)
+        assert torch.equal(normal_quantile(whole, log_q), torch.cat([normal_quantile(p, q) for p, q in pairs]))
+
+
+def test_bounds_in_place_are_those_that_are_not():
+    x = torch.tensor([-torch.inf, -1e38, -3.0, 0.0, 0.5, 1e4, torch.inf])
+    kept = x.clone()
+    with torch.no_grad():
+        assert torch.equal(soft_bound(x, 2.0), 2 * (x / 2).tanh())
+        assert torch.equal(squash(x[1:-1], 6.0), x[1:-1] / (1 + x[1:-1].abs() / 6))
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("count", [24, 33, 34, 35, 161])
+def test_the_bin_among_many_knots(count):
+    knots = torch.rand(count, D, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    between = 0.5 * (knots[1:] + knots[:-1])
+    x = torch.cat([knots, between, knots[:1] - 1, torch.full((1, D), 1e30), torch.full((1, D), torch.inf)])
+    expected = (x[:, None] >= knots[None, 1:-1]).sum(1)
+    assert torch.equal(bin_index(x, knots), expected)
+    assert bin_index(torch.full((1, D), torch.nan), knots).sum() == 0
+    rows = torch.func.vmap(lambda r: bin_index(r[None], knots)[0])(x)
+    assert torch.equal(rows, expected)
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_estimates_are_chosen_for_a_few_columns_at_a_time(columns, monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 12, generator=g, dtype=torch.float64)
+    x[:, :4], x[:, 4:6] = x[:, :4].exp(), (4 * x[:, 4:6]).round()
+    u = _smooth.normal_knots(_smooth.GRID)
+    monkeypatch.setattr(_smooth, "COLUMNS", 100)
+    whole = _smooth.choose(x, u, 48)
+    monkeypatch.setattr(_smooth, "COLUMNS", columns)
+    chosen, width = _smooth.choose(x, u, 48)
+    assert torch.equal(chosen, whole[0])
+    assert torch.allclose(width, whole[1], rtol=1e-12)
+    assert len(whole[0].unique()) > 1
+    spread = quantile.spread_ties(x.sort(0).values)
+    monkeypatch.setattr(quantile, "CHUNK", 400 * columns)
+    assert torch.equal(quantile.spread_ties(x.sort(0).values), spread)
