@@ -111,7 +111,9 @@ def test_transformations_see_the_function_itself(cut):
     assert torch.allclose(torch.func.vmap(lambda r: f(r[None], *tables)[0][0])(x), f(*tensors)[0])
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
-        assert torch.allclose(torch.autograd.forward_ad.unpack_dual(f(dual, *tables)[0]).tangent, slope)
+        leaves = [t.clone().requires_grad_() for t in tables]  # with gradients asked for as well
+        for behind in (tables, leaves):
+            assert torch.allclose(torch.autograd.forward_ad.unpack_dual(f(dual, *behind)[0]).tangent, slope)
     leaf = x.clone().requires_grad_()
     compiled = torch.compile(f, fullgraph=True, backend="eager")
     (found,) = torch.autograd.grad(compiled(leaf, *tables)[0].sum(), leaf)
