@@ -323,3 +323,13 @@ def test_completed_rows_vary_as_the_law_has_it():
     assert one["radius"].mean() == pytest.approx(free["radius"].mean(), abs=0.6)
     assert one["radius"].std() == pytest.approx(free["radius"].std(), rel=0.15)
     assert (one["class"] == "benign").mean() == pytest.approx((free["class"] == "benign").mean(), abs=0.09)
+
+
+def test_numbers_of_single_rows_are_not_kept():
+    """Of a small table of floats the model holds no value but the ends of the range."""
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    model = TableSynthesizer().fit(pd.DataFrame(x, columns=["a", "b"]))
+    for j in range(2):
+        skeleton, encoding, law = model.joint_.skeletons[j], model.joint_.encodings[j], model.joint_.laws[j]
+        held = np.concatenate([skeleton.points, encoding.values, law.root.xs])
+        assert set(held) & set(x[:, j]) <= {x[:, j].min(), x[:, j].max()}

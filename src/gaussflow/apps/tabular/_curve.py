@@ -28,8 +28,8 @@ class Curve:
     def fit(cls, x: Floats, weights: Floats) -> Curve:
         """Fit to rows x (n,) with weights (n,): the quantile function, smoothed on the normal axis.
 
-        Each knot is a mean of sorted rows by a normal kernel about its place on the normal axis, so that no knot stands
-        at the value of a row, and a monotone spline (Fritsch and Carlson, 1980) joins them.
+        Each knot is a mean of sorted rows by a normal kernel about its place on the normal axis, so that none but the
+        ends stands at the value of a row, and a monotone spline (Fritsch and Carlson, 1980) joins them.
         """
         order = np.argsort(x, kind="stable")
         x, weights = x[order], weights[order]
@@ -44,7 +44,8 @@ class Curve:
         middle = float(x[len(x) // 2])
         bent = np.arcsinh((x - middle) / spread)  # far rows weigh by the logarithm of their distance
         xs = middle + spread * np.sinh(_smooth(u, bent, weights, zs, 0.5 * (zs[1] - zs[0])))
-        xs = _ascending(xs, spread)
+        xs, zs = _far_end(_ascending(xs, spread), zs, x[-1], u[-1])
+        xs, zs = (-end[::-1] for end in _far_end(-xs[::-1], -zs[::-1], -x[0], -u[0]))
         return cls(xs, zs, _slopes(xs, zs))
 
     @classmethod
@@ -104,6 +105,14 @@ def _spread(x: Floats) -> float:
         return middle
     scale = float(np.std(x))
     return scale if scale > 1e-9 * size and scale > 0 else max(1e-6 * size, 1.0)
+
+
+def _far_end(xs: Floats, zs: Floats, x: float, z: float) -> tuple[Floats, Floats]:
+    """Knots (K,), and one more at the farthest row where the tail is heavier than a straight line would have it."""
+    slope = (zs[-1] - zs[-2]) / (xs[-1] - xs[-2])
+    if x > xs[-1] and zs[-1] < z < zs[-1] + slope * (x - xs[-1]):
+        return np.append(xs, x), np.append(zs, z)
+    return xs, zs
 
 
 def _ascending(xs: Floats, spread: float) -> Floats:

@@ -13,6 +13,7 @@ from gaussflow.apps.tabular._columns import Skeleton
 MARKS = 12  # states of one column that are marked
 RARE = 0.02  # share of the rows below which a point among numbers is not marked
 KNOTS = 65
+COMMON = 3  # rows of a value, on the average, that give nothing of one row away
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def _scores(x: Floats) -> tuple[Floats, Floats]:
     if not len(values):
         return np.zeros(1), np.zeros(1)
     scores = ndtri((np.cumsum(counts) - 0.5 * counts) / len(x))
-    if len(values) > KNOTS:  # means of neighbours
-        groups = np.array_split(np.arange(len(values)), KNOTS)
+    alone = len(x) < COMMON * len(values)  # most values are of one row each: none is kept as it is
+    knots = min(KNOTS, max(2, len(values) // 3) if alone else KNOTS)
+    if len(values) > knots:  # means of neighbours
+        groups = np.array_split(np.arange(len(values)), knots)
         values, scores = (np.array([table[g].mean() for g in groups]) for table in (values, scores))
     return values, np.clip(scores, -4, 4)

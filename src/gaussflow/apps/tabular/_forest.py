@@ -53,16 +53,19 @@ class Tree:
 
     def totals(self, leaves: Integers, values: Floats) -> Floats:
         """Sums (M, Q) over the rows at or below each node of values (n, Q), whose rows are at leaves (n,)."""
-        return self.summed(np.stack([np.bincount(leaves, column, len(self.left)) for column in values.T], 1))
+        sums = np.zeros((len(self.left), values.shape[1]))
+        for q, column in enumerate(values.T):
+            sums[:, q] = np.bincount(leaves, column, len(self.left))
+        return self.summed(sums)
 
     def shares(self, leaves: Integers, states: Integers, weights: Floats, count: int) -> Floats:
         """Sums (M, S) over the rows at or below each node of weights (n,) by state (n,) of so many."""
-        cells = np.bincount(leaves * count + states, weights, len(self.left) * count)
+        cells: Floats = np.bincount(leaves * count + states, weights, len(self.left) * count).astype(np.float64)
         return self.summed(cells.reshape(len(self.left), count))
 
     def summed(self, sums: Floats) -> Floats:
         """Sums (M, Q) of the rows at each node, with those of all nodes below."""
-        sums = sums.astype(np.float64)
+        sums = sums.copy()
         for nodes in reversed(self.levels[1:]):
             np.add.at(sums, self.parents[nodes], sums[nodes])
         return sums

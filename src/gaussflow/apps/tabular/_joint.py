@@ -65,7 +65,8 @@ def value_log_prob(law: Law, skeleton: Skeleton, x: Floats, loc: Floats, scale: 
     grid = skeleton.grid
     if grid is None:
         near, far = (slope - 0.5 * np.square(z) - LOG_ROOT for z, slope in law.normals(x, loc, scale))
-        return mixed(law, near, far) - np.log(skeleton.scale)
+        density: Floats = mixed(law, near, far) - np.log(skeleton.scale)
+        return density
     total = np.full(len(x), -np.inf)
     for low, high, likely in grid.pieces(x):
         rows = likely > 0
