@@ -14,9 +14,9 @@ COPIED = 2**24  # numbers copied to measure the bandwidth: 64 MiB from and to, f
 
 
 def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = 3, most: int = 200) -> dict[str, float]:
-    """The least wall seconds of each call, all called in turn until ``seconds`` are over.
+    """The least CPU seconds of each call, all called in turn until ``seconds`` are over.
 
-    What else the machine does can only add to a time, and in turns it adds to all alike. The first round warms up; a
+    What else the machine does can only add to a time, through caches and memory, and in turns it adds to all alike. The first round warms up; a
     call that takes longer than a third of the time is called twice, or once where it takes tens of seconds.
     """
     times: dict[str, list[float]] = {name: [_timed(call)] for name, call in calls.items()}
@@ -34,9 +34,9 @@ def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = 3, most
 
 
 def _timed(call: Call) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def copy_call() -> tuple[Call, int]:
