@@ -1,9 +1,9 @@
 """``python -m benchmarks.ops``: each operation beside its floor and other packages, in one run on one thread.
 
 First every operation is checked in single precision against double precision; where one check is red, no speed is
-printed. Then all that is compared is called in turn, and the least CPU time counts. The floor of a case is the bytes that
-must move, at the bandwidth of a large copy, plus the products that must be formed, at the rate of a product of the
-same size, both measured in the same turns. ``--fit`` times whole fits instead. MS-SSIM has a benchmark of its own,
+printed. Then all that is compared is called in turn, and the least CPU time counts. The floor of a case is the bytes
+that must move, at the bandwidth of a large copy, plus the products that must be formed, at the rate of a product of
+the same size, both measured in the same turns. ``--fit`` times whole fits instead. MS-SSIM has a benchmark of its own,
 ``python -m benchmarks.msssim``.
 """
 

@@ -16,8 +16,9 @@ COPIED = 2**24  # numbers copied to measure the bandwidth: 64 MiB from and to, f
 def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = 3, most: int = 200) -> dict[str, float]:
     """The least CPU seconds of each call, all called in turn until ``seconds`` are over.
 
-    What else the machine does can only add to a time, through caches and memory, and in turns it adds to all alike. The first round warms up; a
-    call that takes longer than a third of the time is called twice, or once where it takes tens of seconds.
+    What else the machine does can only add to a time, through caches and memory, and in turns it adds to all alike.
+    The first round warms up; a call that takes longer than a third of the time is called twice, or once where it takes
+    tens of seconds.
     """
     times: dict[str, list[float]] = {name: [_timed(call)] for name, call in calls.items()}
     for name, call in calls.items():  # a first call may load a library: a second one tells whether it is slow
