@@ -85,6 +85,30 @@ def test_a_damaged_file_is_refused(fitted, tmp_path):
         TableSynthesizer.load(tmp_path / "table")
 
 
+def test_a_file_that_is_made_up_is_refused(tmp_path):
+    """Trees that go in circles, columns left out, other classes: none of them is run."""
+    from gaussflow.training._checkpoint import read_checkpoint, write_checkpoint
+
+    TableSynthesizer().fit(patients(200)).save(tmp_path / "good")
+    for change in ("circle", "order", "class", "array"):
+        tensors, meta = read_checkpoint(tmp_path / "good", kind="table")
+        joint = meta["joint"]
+        if change == "circle":
+            trees = [
+                tree for law in joint["laws"] for tree in law["value_bag"]["trees"] if tree["left"]["shape"][0] > 1
+            ]
+            tensors["integers"][trees[0]["left"]["start"]] = 0
+        elif change == "order":
+            joint["order"][0] = joint["order"][1]
+        elif change == "class":
+            joint["laws"][0]["class"] = "Popen"
+        else:
+            joint["skeletons"][0]["points"]["start"] = 10**9
+        write_checkpoint(tmp_path / change, tensors, meta, kind="table")
+        with pytest.raises(ValueError, match="cannot be loaded"):
+            TableSynthesizer.load(tmp_path / change)
+
+
 def test_it_is_an_estimator_of_scikit_learn():
     from sklearn.base import clone
     from sklearn.model_selection import cross_val_score

@@ -23,6 +23,14 @@ class Tree:
     left: Integers
     right: Integers
 
+    def __post_init__(self) -> None:
+        """Refuse a tree that a row would never come down: one read from a file may be anything."""
+        at, size = np.arange(len(self.left)), len(self.left)
+        inner = self.left >= 0
+        for child in (self.left, self.right):
+            if not size or child.shape != at.shape or bool(((child <= at) | (child >= size))[inner].any()):
+                raise ValueError("a tree whose children do not stand after their parents is none")
+
     def leaves(self, features: Floats) -> Integers:
         """The leaf (n,) of each row of features (n, P)."""
         node = np.zeros(len(features), np.int64)

@@ -34,6 +34,12 @@ class Joint:
     encodings: list[Encoding]
     laws: list[Law]
 
+    def __post_init__(self) -> None:
+        """Refuse a law that leaves a column out."""
+        wanted = list(range(len(self.laws)))
+        if sorted(self.order) != wanted or not len(self.skeletons) == len(self.encodings) == len(wanted):
+            raise ValueError("a law of a table has each column once")
+
     def log_prob(self, coded: Coded) -> Floats:
         """The log-mass and log-density (n,) of rows."""
         n = len(coded.states[0])
