@@ -63,7 +63,7 @@ def test_words_of_run_exist(document):
 def test_the_readme_has_examples_of_both_kinds():
     blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert sum(language == "python" for language, _ in blocks) >= 2
-    assert [words[1] for _, block in blocks for words in commands(block)] == ["fit", "fit", "score", "sample"]
+    assert [words[1] for _, block in blocks for words in commands(block)] == ["fit", "fit", "score", "sample", "synth"]
 
 
 def test_run_refuses_words_it_does_not_know():

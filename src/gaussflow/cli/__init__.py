@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gaussflow._version import __version__
-from gaussflow.cli import _images, _tables
+from gaussflow.cli import _images, _synth, _tables
 from gaussflow.cli._common import Parser, positive, say, threads, word
 
 
@@ -46,8 +46,11 @@ def demo(args: argparse.Namespace) -> None:
 def _parser() -> Parser:
     parser = Parser(prog="gaussflow", description="Exact densities of tables, and generators of labelled images.")
     parser.add_argument("--version", action="version", version=f"gaussflow {__version__}")
-    words = parser.add_subparsers(required=True, metavar="fit | score | sample | learn-images | draw | judge | demo")
+    words = parser.add_subparsers(
+        required=True, metavar="fit | score | sample | synth | learn-images | draw | judge | demo"
+    )
     _tables.add_words(words)
+    _synth.add_words(words)
     _images.add_words(words)
     shown = word(words, "demo", demo, "fit real tables, compare with two baselines on held-out rows, draw a picture")
     shown.add_argument(
