@@ -28,6 +28,7 @@ MOST_OF_A_ROW = 50.0  # nats that one of them may say
 WORTH, SURE = 0.005, 2.0  # nats a coordinate that another beginning has to buy, beyond so many standard errors
 HOPELESS = 0.06  # nats a coordinate: what is worse by more on few rows is not tried on more of them
 COMPONENTS, FEWEST_OF_A_GROUP = 2**12, 64  # of the mixtures of all groups together, and of each
+FITTED = 2**17  # rows that what comes behind the turn to subspaces is fitted to
 WIDEST, ROWS_AN_AXIS = 256, 30  # subspaces are looked for in so many coordinates at most, with so many rows for each
 
 Fit: TypeAlias = Callable[[Rows, int], Transform]
@@ -62,7 +63,7 @@ def radial(rows: Rows, seed: int) -> Transform:
 def subspaces(rows: Rows, seed: int) -> Transform:
     """White rows turned to groups of axes that are independent of one another, a mixture for each group, marginals."""
     turned, groups = turned_apart(rows, seed)
-    parts, rows = [turned], rows.through(turned)
+    parts, rows = [turned], as_rows(*rows.sample(FITTED, seed)).through(turned)
     for group in groups:
         if len(group) > 1:
             parts.append(_mixture_of(group, rows, max(FEWEST_OF_A_GROUP, COMPONENTS // len(groups)), seed))

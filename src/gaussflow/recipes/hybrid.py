@@ -163,7 +163,7 @@ class Search:
         """Take the block, and send the rows through it; a kind that failed before may do better behind it."""
         self.made.append((fit, chosen.seed))
         self.blocks.append(chosen.block)
-        if chosen.kind == "mixture" and self.train.n > BEHIND:
+        if chosen.kind in ("mixture", "subspaces") and self.train.n > BEHIND:
             self.train = as_rows(*self.train.sample(BEHIND, self.seed))
         self.train, self.held_out = (rows.through(chosen.block) for rows in (self.train, self.held_out))
         self.nats -= chosen.gain
