@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gaussflow.cli import main
+from test_cli import fails
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -46,19 +47,6 @@ def at(tmp_path, monkeypatch):
 
 def read(path):
     return pandas.read_csv(path, dtype=str, keep_default_na=False)
-
-
-def fails(capsys, *words, code=2):
-    """Run the command line, see that it says one line and leaves with that code, and return the line."""
-    try:
-        got = main(list(words))
-    except SystemExit as stop:
-        got = stop.code
-    said = capsys.readouterr()
-    assert (got, said.out) == (code, "")
-    assert said.err.startswith("gaussflow: ")
-    assert said.err.count("\n") == 1
-    return said.err
 
 
 def test_cells_come_back_as_they_were_written(at, capsys):

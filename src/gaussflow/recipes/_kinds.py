@@ -139,6 +139,5 @@ def _enough(x: Tensor, context: Tensor | None) -> bool:
 
 def _mixture_of(group: list[int], rows: Rows, most: int, seed: int) -> Given:
     """The mixture of a group of coordinates."""
-    place = Given(MixtureTransport(len(group), 1, dtype=rows.dtype, device=rows.device), rows.dim, [group], [[]])
-    x, _ = place.patches(rows, seed=seed)
-    return Given(MixtureTransport.of(x, most=most, seed=seed), rows.dim, [group], [[]])
+    x, _ = rows.sample(FITTED, seed)
+    return Given(MixtureTransport.of(x[:, group], most=most, seed=seed), rows.dim, [group], [[]])
