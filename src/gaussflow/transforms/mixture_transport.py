@@ -133,8 +133,9 @@ class MixtureTransport(Transform):
         --------
         >>> import torch
         >>> from gaussflow import MixtureTransport
-        >>> MixtureTransport.of(torch.randn(100, 3)).components
-        1
+        >>> x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+        >>> MixtureTransport.of(x).components, MixtureTransport.of(torch.cat([x, x + 9])).components > 1
+        (1, True)
         """
         data = as_rows(rows, context)
         check_int("MixtureTransport.of", "most", most, 1)
