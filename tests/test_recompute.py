@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gaussflow.ops import _recompute, quantile
+from gaussflow.ops import _recompute
 from gaussflow.ops import mixture as mixture_module
 from gaussflow.ops import spline as spline_module
 from gaussflow.ops._eager import PIECE
@@ -185,6 +185,3 @@ def test_estimates_are_chosen_for_a_few_columns_at_a_time(columns, monkeypatch):
     assert torch.equal(chosen, whole[0])
     assert torch.allclose(width, whole[1], rtol=1e-12)
     assert len(whole[0].unique()) > 1
-    monkeypatch.setattr(quantile, "CHUNK", 400 * columns)
-    x = x.sort(0).values
-    assert torch.equal(quantile.spread_ties(x), quantile._spread_ties(x))

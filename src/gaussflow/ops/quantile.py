@@ -12,7 +12,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-CHUNK = 2**16  # elements of a temporary
 CELLS = 6.0  # cells of averaged rows in one bandwidth
 NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
@@ -46,22 +45,24 @@ def spread_ties(x: Tensor) -> Tensor:
     >>> spread_ties(torch.tensor([[0.0], [0.0], [1.0], [1.0]])).flatten()
     tensor([-0.2500,  0.2500,  0.7500,  1.2500])
     """
-    columns = max(1, CHUNK // max(1, len(x)))  # a dozen temporaries of all columns would be larger than the data
-    return torch.cat([_spread_ties(part) for part in x.split(columns, 1)], 1)
-
-
-def _spread_ties(x: Tensor) -> Tensor:
-    n = len(x)
-    index = torch.arange(n, device=x.device)[:, None].expand_as(x)
-    step = x[1:] != x[:-1]
-    edge = torch.ones_like(x[:1], dtype=torch.bool)
-    start = torch.where(torch.cat([edge, step]), index, 0).cummax(0).values
-    end = torch.where(torch.cat([step, edge]), index, n - 1).flip(0).cummin(0).values.flip(0)
-    left = (x - x.gather(0, (start - 1).clamp(min=0))) / 2
-    right = (x.gather(0, (end + 1).clamp(max=n - 1)) - x) / 2
+    columns = x.T
+    same = columns[:, 1:] == columns[:, :-1]
+    if not bool(same.any()):
+        return x
+    n, no = len(x), same.new_zeros(len(columns), 1)
+    before, after = torch.cat([no, same], 1), torch.cat([same, no], 1)
+    column, place = (before | after).nonzero(as_tuple=True)  # of the values in runs, which are few in most columns
+    first, last = ~before[column, place], ~after[column, place]
+    run = first.cumsum(0) - 1
+    start, end = place[first][run], place[last][run]
+    value = columns[column, place]
+    left = (value - columns[column, (start - 1).clamp(min=0)]) / 2
+    right = (columns[column, (end + 1).clamp(max=n - 1)] - value) / 2
     left, right = torch.where(start == 0, right, left), torch.where(end == n - 1, left, right)
-    share = (index - start + 0.5) / (end - start + 1)
-    return torch.where(end > start, x - left + share * (left + right), x)
+    share = ((place - start).to(x.dtype) + 0.5) / (end - start + 1)
+    spread = x.clone()
+    spread[place, column] = value - left + share * (left + right)
+    return spread
 
 
 def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from gaussflow.ops.quantile import local_linear, spread_ties
-from gaussflow.ops.spline import rq_spline
 
 FLATTEST = 1e-3  # least slope of Q in units of the coordinate's scale, which bounds the density
 REACH = 3.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
@@ -24,11 +23,6 @@ class Quantiles:
     value: Tensor
     slope: Tensor
 
-    def log_prob(self, x: Tensor, u: Tensor) -> Tensor:
-        """Log-density (n, D) of points x (n, D); u (K, 1) are the knots."""
-        z, log_slope = rq_spline(x, self.value, u.expand_as(self.value), 1 / self.slope)
-        return normal_log_prob(z) + log_slope
-
 
 @dataclass(frozen=True)
 class Sorted:
@@ -39,6 +33,7 @@ class Sorted:
     deviation: Tensor
     median: Tensor
     scale: Tensor
+    _bent: dict[float, Tensor] = field(default_factory=dict, compare=False, repr=False)  # what several estimates need
 
     @classmethod
     def of(cls, x: Tensor) -> Sorted:
@@ -49,6 +44,14 @@ class Sorted:
         middle = (x[int(0.8 * last)] - x[int(0.2 * last)]) / 1.683  # the distance of those quantiles of N(0, 1)
         scale = torch.maximum(torch.minimum(middle, deviation), 1e-3 * deviation)
         return cls(spread_ties(x), mean, deviation, x[last // 2], scale)
+
+    def bent(self, width: float) -> Tensor:
+        r""":math:`\operatorname{asinh}((x - m) / (w s))` of the rows, m the median and s the scale: (n, D)."""
+        if width not in self._bent:
+            y = (self.x - self.median) / (width * self.scale)
+            size = y.abs()
+            self._bent[width] = torch.log1p(size + size.square() / (1 + (size.square() + 1).sqrt())).copysign(y)
+        return self._bent[width]
 
     def columns(self, mine: Tensor) -> Sorted:
         """Those of some coordinates, a mask or index (D,)."""
@@ -75,7 +78,7 @@ def smoothed(data: Sorted, u: Tensor, bandwidth: float) -> Quantiles:
 def smoothed_asinh(data: Sorted, u: Tensor, bandwidth: float, width: float) -> Quantiles:
     """Sorted rows smoothed over their normal scores after asinh; ``width`` times the scale is where tails begin."""
     s = width * data.scale
-    y = torch.asinh((data.x - data.median) / s)
+    y = data.bent(width)
     q = _monotone(_regress(y, u, bandwidth), u, torch.full_like(s, FLATTEST / width))
     beyond = q.value - q.value.clamp(y[0], y[-1])
     shrink = torch.where(beyond > 0, REACH / beyond[-1].clamp(min=REACH), 1.0)
@@ -94,7 +97,9 @@ def _monotone(value: Tensor, u: Tensor, flattest: Tensor) -> Quantiles:
     The slope at a knot is the geometric mean of the secants beside it, so that the inverse function has the inverse
     slopes, and a steep bin leaves its flat neighbour flat.
     """
-    value, width = value.sort(0).values, u.diff(dim=0)
+    width = u.diff(dim=0)
+    if bool((value[1:] < value[:-1]).any()):
+        value = value.sort(0).values
     secant = torch.maximum(value.diff(dim=0) / width, flattest)
     climbed = torch.cat([torch.zeros_like(value[:1]), (secant * width).cumsum(0)])
     middle = len(u) // 2

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gaussflow.ops._sort import count_up_to
 from gaussflow.transforms._lattice import even_places, shrunk
 
 PAIR_ROWS = 1024  # rows whose neighbours are counted
@@ -64,11 +65,8 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     columns = x.T.contiguous()
     start = torch.arange(0, n, max(1, n // PAIR_ROWS), device=x.device)
     r = 0.5 * scale * 2 ** (-0.5 * torch.arange(RUNGS, dtype=x.dtype, device=x.device))[:, None]  # (R, D), falling
-    ends = (columns[:, start, None] + r.T[:, None]).flatten(1)
-    pairs = (
-        torch.searchsorted(columns, ends, right=True).view(x.shape[1], len(start), RUNGS) - 1 - start[:, None]
-    ).sum(1)
-    pairs = pairs.double()
+    found = count_up_to(columns, (columns[:, None, start] + r.T[:, :, None]).flatten(1))
+    pairs = (found.view(x.shape[1], RUNGS, len(start)) - 1 - start).sum(2).double()
     wide, near = pairs[:, :-2], pairs[:, 2:]
     growth = torch.log2(wide.clamp(min=1) / near.clamp(min=1))
     sure = (near - 0.5 * wide > 5 * wide.clamp(min=1).sqrt()) & (growth < CLUMPED)

@@ -18,20 +18,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gaussflow.ops._sort import sorted_columns
 from gaussflow.ops.spline import rq_spline
 from gaussflow.rows import Rows
 from gaussflow.transforms._estimates import ESTIMATES, Sorted, normal_knots, normal_log_prob
 from gaussflow.transforms._peak_map import peaked
 from gaussflow.transforms._peaks import clump_width
+from gaussflow.transforms._sorted_scores import SortedPoints
 
 SELECT_ROWS = 8192  # rows among which estimates are compared
 FIT_ROWS = 16384  # rows the chosen estimate is made from
 FOLDS = 4
-COLUMNS = 16  # looked at together: the estimates of all columns at once would need more memory than the rows
+COLUMNS = 32  # looked at together: the estimates of all columns at once would need more memory than the rows
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
 MOST_AGAINST = 100.0  # and so many against it: a far row that a fold has not seen decides nothing alone
+WORST = -1e30  # a log-density
 GRID = 161  # fine knots that the estimates are compared on; a fit keeps some of them
 FEWEST_KNOTS = 16  # with fewer no peaks are sought
 MIN_ROWS = 16  # fewer rows than this tell no shape
@@ -53,8 +56,8 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
         Knots, values and slopes of the map from x to z, each (K, D) float64, ascending or positive, and finite.
     """
     u = normal_knots(max(GRID, knots)).to(rows.device)
-    chosen, width = choose(rows.sample(SELECT_ROWS)[0].double(), normal_knots(GRID).to(rows.device), knots)
-    data = Sorted.of(rows.sample(FIT_ROWS)[0].double().sort(0).values)
+    chosen, width = choose(rows.sample(SELECT_ROWS)[0], normal_knots(GRID).to(rows.device), knots)
+    data = Sorted.of(sorted_columns(rows.sample(FIT_ROWS)[0]).double().T)
     value, slope = u.repeat(1, rows.dim), torch.ones_like(u).repeat(1, rows.dim)
     for i, estimate in enumerate(ESTIMATES):
         mine = chosen == i
@@ -105,7 +108,7 @@ def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
     """
     n, dim = x.shape
     if n < MIN_ROWS:
-        return torch.full((dim,), 0 if n > 1 else -1, device=x.device), x.new_zeros(dim)
+        return torch.full((dim,), 0 if n > 1 else -1, device=x.device), x.new_zeros(dim, dtype=torch.float64)
     sums, width = (
         torch.cat(parts, -1) for parts in zip(*(_gains(c, u, knots) for c in x.split(COLUMNS, 1)), strict=True)
     )
@@ -121,32 +124,43 @@ def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
 
     Sums and sums of squares over the rows, (2, 2, estimates, D), and the widths of peaks (D,).
     """
-    values, order = x.sort(0)
-    whole = Sorted.of(values)
+    whole = Sorted.of(sorted_columns(x).double().T)
     width = clump_width(whole.x, whole.deviation)
+    fold = torch.arange(len(x), device=x.device) % FOLDS
     sums = torch.zeros(2, 2, len(ESTIMATES) + 2, x.shape[1], dtype=torch.float64, device=x.device)
-    for fold in range(FOLDS):
-        held_out = (order % FOLDS == fold).T
-        train, test = (values.T[mask].view(x.shape[1], -1).T for mask in (~held_out, held_out))
-        identity, scores = normal_log_prob(test), _scores(Sorted.of(train), test, u, width, knots)
-        for i, score in enumerate(scores):
+    for i in range(FOLDS):
+        train, test = (sorted_columns(x[part]).double() for part in (fold != i, fold == i))
+        identity = _single(normal_log_prob(test))
+        scores = _scores(Sorted.of(train.T.contiguous()), test, u, width, knots)
+        for j, score in enumerate(scores):
             for gains, simpler in zip(sums, (identity, scores[0]), strict=True):
-                gain = (score - simpler).clamp(-MOST_AGAINST, MOST_OF_A_ROW)
-                gains[:, i] += torch.stack([gain.sum(0), gain.square().sum(0)])
+                gain = (score - simpler).clamp_(-MOST_AGAINST, MOST_OF_A_ROW)
+                gains[0, j] += gain.sum(1)
+                gains[1, j] += gain.square_().sum(1)
     return sums, width
 
 
 def _scores(data: Sorted, test: Tensor, u: Tensor, width: Tensor, knots: int) -> list[Tensor]:
-    """Log-density (m, D) of held-out rows by every estimate; those of peaks are last, minus infinity without peaks."""
-    scores = [estimate(data, u).log_prob(test, u) for estimate in ESTIMATES]
+    """Log-density of held-out rows (D, m), ascending, by every estimate, in single precision.
+
+    Those of peaks are last, as bad as can be without peaks.
+    """
+    points = SortedPoints.of(test, data.median, data.scale)
+    scores = [points.log_prob(q.value, q.slope, u) for q in (estimate(data, u) for estimate in ESTIMATES)]
     clumped = (width > 0) & (knots >= FEWEST_KNOTS)
     for even in (False, True):
-        score = torch.full_like(test, -torch.inf)
+        score = torch.full_like(points.x, WORST)
         if bool(clumped.any()):
-            z, log_slope = rq_spline(test[:, clumped], *peaked(data.columns(clumped), width[clumped], knots, even=even))
-            score[:, clumped] = normal_log_prob(z) + log_slope
+            tables = peaked(data.columns(clumped), width[clumped], knots, even=even)
+            z, log_slope = rq_spline(test[clumped].T, *tables)
+            score[clumped] = _single((normal_log_prob(z) + log_slope).T)
         scores.append(score)
     return scores
+
+
+def _single(log_prob: Tensor) -> Tensor:
+    """In single precision, and finite: two of them are subtracted."""
+    return log_prob.clamp(min=WORST).float()
 
 
 def _mean_and_error(mean: Tensor, square: Tensor, n: int) -> tuple[Tensor, Tensor]:
