@@ -87,10 +87,9 @@ def test_a_point_beyond_all_numbers_has_a_finite_score():
         assert bool((score[:, [0, 2]] < -100).all())
 
 
-@pytest.mark.parametrize("far", [1e20, 1e200])
-def test_a_row_beyond_single_precision_is_one_row_among_many(far):
-    x = 5 * rows("normal")
-    x[3, 1], x[5, 2] = far, -far
+def test_a_row_beyond_single_precision_is_one_row_among_many():
+    x = 50 * rows("normal")
+    x[3, 1], x[5, 2] = 1e20, -1e20  # whose squares are infinite there
     chosen, _ = choose(x, normal_knots(161), 12)  # knots too few for peaks
     assert bool((chosen >= 0).all())
     assert bool((chosen < len(ESTIMATES)).all())
