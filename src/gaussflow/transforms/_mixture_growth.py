@@ -28,6 +28,7 @@ STILL = 1e-2  # nats a row: a step that gains less is the last
 LEAST_ROWS = 8  # rows a component
 LOSS_OF_TWO = 0.05  # nats a row by which two components are worse than one where there is nothing to be found
 FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
+STILL_GAIN, LEAST_PRIOR = 1e-3, 0.05  # nats a row that another prior has to buy, and rows that it counts as
 LEAST_GAIN = 1e-3  # nats a coordinate that components have to buy in two doublings
 COARSER = 4  # in the bag stand also mixtures of a quarter of the components, a sixteenth, ... and one
 FEWEST_ROWS = 16
@@ -120,20 +121,27 @@ class Growth:
         return Fit(mixtures, scores.logsumexp(0) - math.log(len(mixtures)))
 
     def _tune(self, size: int) -> None:
-        """Halve the prior as long as the rows held out ask for it, or double it."""
+        """Halve the prior as long as the rows held out gain by it, or double it.
+
+        Where the prior is no more than the least, these are a few more steps with it: they pay as long.
+        """
         for factor in (0.5, 2.0):
-            improved = False
-            while True:
-                before, fits, score = self.prior, self.fits[size], self._mean(size)
-                self.prior *= factor
-                pairs = zip(fits, self.folds, strict=True)
-                self.fits[size] = [self._climbed(fit.mixtures, fold, MORE_STEPS) for fit, fold in pairs]
-                if self._mean(size) <= score:
-                    self.prior, self.fits[size] = before, fits
-                    break
-                improved = True
-            if improved:
+            start = self.prior
+            while self._with_prior(max(LEAST_PRIOR, factor * self.prior), size) > STILL_GAIN:
+                pass
+            if self.prior != start:
                 return
+
+    def _with_prior(self, prior: float, size: int) -> float:
+        """Climb a few steps with another prior, and back where the rows held out lose by it; what they gain."""
+        before, fits, score = self.prior, self.fits[size], self._mean(size)
+        self.prior = prior
+        pairs = zip(fits, self.folds, strict=True)
+        self.fits[size] = [self._climbed(fit.mixtures, fold, MORE_STEPS) for fit, fold in pairs]
+        gain = self._mean(size) - score
+        if gain <= 0:
+            self.prior, self.fits[size] = before, fits
+        return gain
 
 
 def grown_mixture(rows: Rows, given: int, most: int, seed: int = 0) -> tuple[Tensor, Tensor, NormalMixture]:
