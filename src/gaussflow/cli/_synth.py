@@ -4,59 +4,162 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular import TableSynthesizer
 from gaussflow.apps.tabular._cells import Spelling
 from gaussflow.apps.tabular._files import need_packages, read_frame, write_frame
 from gaussflow.apps.tabular._schema import short
+from gaussflow.apps.tabular._table_report import STEPS
 from gaussflow.cli._common import Words, about, may_write, positive, say, word
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+STAGES = 4  # read, fit, draw, write; a report has its own
+HELD_OUT = 0.2  # of the rows, kept from the fit for a report unless told otherwise
+MOST_ROWS = 100_000  # of a larger table, so many are learnt from
+
+
 def synth(args: argparse.Namespace) -> None:
-    """`gaussflow synth`: a table in, new rows of its law out."""
+    """`gaussflow synth`: a table in, new rows of its law out, and a report on them."""
+    args.delimiter = {"tab": "\t", "\\t": "\t"}.get(args.delimiter, args.delimiter)
     _check(args)
     start = time.perf_counter()
-    with about(args.table):
-        frame, spellings = read_frame(args.table)
-        frame = _without(frame, args.drop)
-    given = parse_given(args.given, frame, spellings)
-    model = TableSynthesizer(random_state=args.seed)
-    with about(args.table), _own_words():
-        model.fit(frame)
-        score = model.score(frame)
+    steps = STAGES + len(STEPS) * bool(args.report)
+    shown = None if not args.quiet else True  # None: on a terminal only
+    with tqdm(total=steps, desc="synth", unit="step", leave=False, disable=shown) as bar:
+        with about(args.table), _own_words():
+            frame, spellings, count = _step(
+                bar, "reading", read_frame, args.table, args.delimiter, args.most, args.seed
+            )
+            frame = _without(frame, args.drop)
+            if args.target is not None and args.target not in frame.columns:
+                raise ValueError(
+                    f"there is no column {args.target!r} for --target; it has {short(list(frame.columns))}."
+                )
+            frame, held_out = _parted(frame, args)
+        given = parse_given(args.given, frame, spellings)
+        model = TableSynthesizer(random_state=args.seed)
+        with about(args.table), _own_words():
+            _step(bar, f"fitting {frame.shape[1]} columns", model.fit, frame)
+            score = model.score(frame)
+        with _own_words():
+            wanted = len(frame) + len(held_out) if args.rows is None else args.rows
+            drawn = _step(bar, f"drawing {wanted} rows", model.sample, wanted, given)
+        _step(bar, "writing", write_frame, drawn, args.out, spellings, args.delimiter)
+        if args.save:
+            model.save(args.save)
+        if args.report:
+            _write_report(bar, model, frame, drawn, held_out, args)
+    print(_done(args, drawn, frame, held_out, count, score, time.perf_counter() - start))
+
+
+def _step(bar: Any, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a step, named in the bar while it runs."""
+    bar.set_description(name)
+    done = run(*arguments)
+    bar.update()
+    return done
+
+
+def _parted(frame: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to fit to, and those kept from the fit for the report: a share of them by the seed."""
+    share = (HELD_OUT if args.report else 0.0) if args.held_out is None else args.held_out
+    kept = round(share * len(frame))
+    if share and (kept < 2 or len(frame) - kept < 2):
+        raise ValueError(
+            f"keeping {share:g} of {len(frame)} rows from the fit leaves {kept} for the report and {len(frame) - kept} "
+            "for the fit, where two of each are wanted; say --held-out 0 to keep none."
+        )
+    order = np.random.default_rng(args.seed).permutation(len(frame))
+    fitted, other = (frame.iloc[np.sort(part)].reset_index(drop=True) for part in (order[kept:], order[:kept]))
+    return fitted, other
+
+
+def _write_report(
+    bar: Any,
+    model: TableSynthesizer,
+    frame: pd.DataFrame,
+    drawn: pd.DataFrame,
+    held_out: pd.DataFrame,
+    args: argparse.Namespace,
+) -> None:
+    if args.given:
+        with tqdm.external_write_mode(sys.stderr):
+            say("note: with --given the rows are not of the law of the table, and the report will show it.")
+
+    def step(name: str) -> None:
+        bar.set_description(f"report: {name}")
+        bar.update()
+
     with _own_words():
-        drawn = model.sample(len(frame) if args.rows is None else args.rows, given=given)
-    write_frame(drawn, args.out, spellings)
-    if args.save:
-        model.save(args.save)
-    print(
-        f"wrote {len(drawn)} rows of {drawn.shape[1]} columns to {args.out} in {time.perf_counter() - start:.1f} s; "
+        held = held_out if len(held_out) else None
+        model.report(frame, drawn, held, target=args.target, progress=step).save(args.report)
+
+
+def _done(
+    args: argparse.Namespace,
+    drawn: pd.DataFrame,
+    frame: pd.DataFrame,
+    held_out: pd.DataFrame,
+    count: int,
+    score: float,
+    seconds: float,
+) -> str:
+    """What was done, in a line, and more where not all rows were fitted."""
+    lines = [
+        f"wrote {len(drawn)} rows of {drawn.shape[1]} columns to {args.out} in {seconds:.1f} s; "
         f"mean log-probability of the {len(frame)} rows of {args.table} {score:.4f} nats"
         + (f"; model saved as {args.save}" if args.save else "")
-    )
+    ]
+    if count > len(frame) + len(held_out):
+        lines.append(
+            f"{args.table} has {count} rows; {len(frame) + len(held_out)}, drawn evenly, were looked at (--most)"
+        )
+    if len(held_out):
+        lines.append(f"fitted to {len(frame)} rows; {len(held_out)} kept from the fit to judge by (--held-out)")
+    if args.report:
+        lines.append(f"report: {args.report}")
+    return "\n".join(lines)
 
 
 def _check(args: argparse.Namespace) -> None:
     """What can be refused before any work."""
-    for path in filter(None, (args.out, args.save)):
+    outputs = {"--out": args.out, "--save": args.save, "--report": args.report}
+    for path in filter(None, outputs.values()):
         may_write(path, args.force, args.table)
-    if args.save and Path(args.save).resolve() == Path(args.out).resolve():
-        raise ValueError(f"{args.out} cannot be both the rows and the model; choose another name for --save.")
+    named = [(option, Path(path).resolve()) for option, path in outputs.items() if path]
+    for (_, first), (option, second) in combinations(named, 2):
+        if first == second:
+            raise ValueError(f"{second.name} cannot be both; choose another name for {option}.")
     if args.rows is not None:
         positive("--rows", args.rows)
+    if args.most < 2:
+        raise ValueError(f"--most wants a number of at least 2; got {args.most}.")
     if args.seed < 0:
         raise ValueError(f"--seed wants a number of at least 0; got {args.seed}.")
+    if args.held_out is not None and not 0 <= args.held_out < 1:
+        raise ValueError(f"--held-out wants a share of the rows, 0 or more and below 1; got {args.held_out:g}.")
+    if args.target is not None and not args.report:
+        raise ValueError("--target is for the report; say --report FILE too.")
+    if len(args.delimiter) != 1 or args.delimiter in '"\r\n':
+        raise ValueError(f"--delimiter wants one sign, or the word tab; got {args.delimiter!r}.")
     need_packages(args.table, args.out)
+    if args.report:
+        need("matplotlib", "a report")
 
 
 def _without(frame: pd.DataFrame, drop: Sequence[str]) -> pd.DataFrame:
@@ -77,9 +180,11 @@ def _own_words() -> Iterator[None]:
             yield
         except (ValueError, TypeError) as error:
             text = str(error).replace("TableSynthesizer.fit ", "synth ").replace("TableSynthesizer.sample ", "synth ")
+            text = text.replace("compare_tables ", "--report ")
             raise ValueError(text.replace("Drop the column.", "Leave it out with --drop.")) from error
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        say(f"note: {text}")
+    with tqdm.external_write_mode(sys.stderr):
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            say(f"note: {text}")
 
 
 def parse_given(
@@ -176,6 +281,16 @@ def add_words(words: Words) -> None:
         help="only rows with this value, none for missing, or with COLUMN=LOW..HIGH; may be repeated",
     )
     parser.add_argument("--drop", action="append", default=[], metavar="NAME", help="leave out this column; repeatable")
+    parser.add_argument("--report", metavar="FILE", help="file for a page on how good and how private the rows are")
+    parser.add_argument(
+        "--held-out", type=float, metavar="SHARE", help="rows kept from the fit for the report [0.2 with --report]"
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="column that the report tries to learn [one that seems fit]")
+    parser.add_argument("--delimiter", default=",", metavar="SIGN", help="what parts cells, or the word tab [,]")
+    parser.add_argument(
+        "--most", type=int, default=MOST_ROWS, metavar="N", help="rows of a larger table to learn from [100000]"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same rows [0]")
     parser.add_argument("--save", metavar="MODEL", help="file for the model, which TableSynthesizer.load reads")
     parser.add_argument("--force", action="store_true", help="overwrite the outputs where they exist")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gaussflow._files import whole
 from gaussflow.apps._optional import need
+from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular._cells import Spelling, typed
-from gaussflow.apps.tabular._schema import short
+from gaussflow.apps.tabular._file_checks import check_kind, check_lines, check_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CHUNK = 50_000  # rows read at once
 
 
 def is_parquet(path: str) -> bool:
@@ -32,26 +36,71 @@ def need_packages(*paths: str) -> None:
             ) from error
 
 
-def read_frame(path: str) -> tuple[pd.DataFrame, dict[str, Spelling]]:
-    """The frame (N, D) of a file, and how the columns of a CSV were written; ValueError for what is no table."""
+def read_frame(
+    path: str, delimiter: str = ",", most: int | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, Spelling], int]:
+    """The frame (N, D) of a file, how the columns of a CSV were written, and how many rows the file has.
+
+    Of a file with more than ``most`` rows, so many are drawn, each with the same chance, while it is read chunk by
+    chunk; they keep their order. Raises ValueError for what is no table.
+    """
     pandas = need("pandas", "a table")
     if is_parquet(path):
-        with open(path, "rb") as file:
-            try:
-                frame = pandas.read_parquet(file, engine="pyarrow")
-            except Exception as error:  # whatever the reader of a damaged file says
-                raise ValueError(f"not a Parquet file ({error}).") from error
-        if not len(frame):
+        frame, count = sampled(_parquet_parts(path), most, seed)
+        if not count:
             raise ValueError("the table has no rows.")
-        return frame.reset_index(drop=True), {}
-    _check_lines(path)
-    cells = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+        return frame, {}, count
+    check_kind(path)
+    check_lines(path, delimiter)
+    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False, "sep": delimiter}
+    with pandas.read_csv(path, chunksize=CHUNK, **options) as parts:
+        cells, count = sampled(parts, most, seed)
     pairs = {name: typed(cells[name]) for name in cells.columns}
+    for name, (series, spelling) in pairs.items():
+        if spelling.kind == "text":
+            check_text(name, series)
     frame = pandas.DataFrame({name: series for name, (series, _) in pairs.items()})
-    return frame, {name: spelling for name, (_, spelling) in pairs.items()}
+    return frame, {name: spelling for name, (_, spelling) in pairs.items()}, count
 
 
-def write_frame(frame: pd.DataFrame, path: str, spellings: Mapping[str, Spelling]) -> None:
+def sampled(parts: Iterable[pd.DataFrame], most: int | None, seed: int) -> tuple[pd.DataFrame, int]:
+    """At most so many rows of parts of a table, each with the same chance, in order; and how many there were.
+
+    Each row has a random number, and those with the least numbers stay (Vitter, 1985, has the history of reservoirs).
+    """
+    pandas, random = need("pandas", "a table"), np.random.default_rng(seed)
+    kept: list[pd.DataFrame] = []
+    keys, count, held = np.empty(0), 0, 0
+    for part in parts:
+        count, held = count + len(part), held + len(part)
+        kept.append(part)
+        keys = np.append(keys, random.random(len(part)))
+        if most is not None and held > most + CHUNK:
+            kept, keys = _least(pandas.concat(kept, ignore_index=True), keys, most)
+            held = most
+    frame = pandas.concat(kept, ignore_index=True) if kept else pandas.DataFrame()
+    if most is not None and held > most:
+        frame = _least(frame, keys, most)[0][0]
+    return frame, count
+
+
+def _least(frame: pd.DataFrame, keys: Floats, most: int) -> tuple[list[pd.DataFrame], Floats]:
+    rows = np.sort(np.argpartition(keys, most - 1)[:most])
+    return [frame.iloc[rows].reset_index(drop=True)], keys[rows]
+
+
+def _parquet_parts(path: str) -> Iterator[pd.DataFrame]:
+    """The rows of a Parquet file, part by part."""
+    with open(path, "rb") as file:
+        try:
+            parquet = need("pyarrow.parquet", "Parquet").ParquetFile(file)
+            for batch in parquet.iter_batches(batch_size=CHUNK):
+                yield batch.to_pandas()
+        except Exception as error:  # whatever the reader of a damaged file says
+            raise ValueError(f"not a Parquet file ({error}).") from error
+
+
+def write_frame(frame: pd.DataFrame, path: str, spellings: Mapping[str, Spelling], delimiter: str = ",") -> None:
     """Write a frame, whole or not at all; CSV as the columns were written where that is known."""
     if is_parquet(path):
         with whole(path, "wb") as file:
@@ -61,32 +110,4 @@ def write_frame(frame: pd.DataFrame, path: str, spellings: Mapping[str, Spelling
         name: spellings[name].cells(frame[name]) if name in spellings else frame[name] for name in frame.columns
     }
     with whole(path) as file:
-        need("pandas", "a table").DataFrame(text).to_csv(file, index=False, lineterminator="\n")
-
-
-def _check_lines(path: str) -> None:
-    """Raise ValueError for text that is no table: what pandas would fill, rename or shift in silence."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            names = next((cells for cells in lines if cells), None)
-            if names is None:
-                raise ValueError("the file is empty.")
-            if twice := list(dict.fromkeys(name for name in names if names.count(name) > 1)):
-                raise ValueError(f"each column wants a name of its own; {short(twice)} comes more than once.")
-            if "" in names:
-                raise ValueError(f"column {names.index('') + 1} has no name; give it one in the first line.")
-            if len(names) == 1 and any(sign in names[0] for sign in ";\t"):
-                raise ValueError(f"only commas part cells; got one column named {names[0]!r}. Save it with commas.")
-            count = 0
-            for cells in lines:
-                count += bool(cells)
-                if cells and len(cells) != len(names):
-                    raise ValueError(
-                        f"line {lines.line_num} has {len(cells)} cells, the first line {len(names)}; mend the line, or "
-                        "quote text that holds commas."
-                    )
-            if not count:
-                raise ValueError("the table has a first line with names, but no rows.")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"not a table in UTF-8 text ({error}); save it as CSV in UTF-8.") from None
+        need("pandas", "a table").DataFrame(text).to_csv(file, index=False, lineterminator="\n", sep=delimiter)
