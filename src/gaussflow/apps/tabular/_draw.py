@@ -1,172 +1,193 @@
-"""Drawing rows column by column, under conditions: weights of what is given, and rows kept by them."""
+"""Drawing rows column by column, under rules and conditions: weights of what is given, and rows kept by them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
+from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._curve import log_mass
 from gaussflow.apps.tabular._joint import Coded, Joint, column_log_prob
 from gaussflow.apps.tabular._law import Law
+from gaussflow.apps.tabular._options import NEVER, draw_line, draw_states, options
+from gaussflow.apps.tabular._plan import Plan
 
-LEAST_MASS = 1e-13  # of an interval, below which its ends are taken to be what is between them
-NEVER = -1e300
-
-
-class Condition(Protocol):
-    """What is given of one column."""
-
-    def draw(
-        self, law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator
-    ) -> tuple[Integers, Floats, Floats]:
-        """States and values (n,) under the condition, and the logarithm (n,) of its probability given the features."""
-
-
-@dataclass(frozen=True)
-class Free:
-    """Nothing is given: a state that was seen, and a value between the least and the largest seen."""
-
-    def draw(
-        self, law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator
-    ) -> tuple[Integers, Floats, Floats]:
-        state = draw_states(law.masses(features) * skeleton.seen, random)
-        x = np.append(np.append(np.nan, skeleton.points), np.nan)[state]
-        rows = state == skeleton.rest
-        if rows.any():
-            x[rows] = draw_rest(law, skeleton, features[rows], random, skeleton.low, skeleton.high)[0]
-            state, x = skeleton.states(x)
-        return state, x, np.zeros(len(state))
-
-
-@dataclass(frozen=True)
-class Present:
-    """Where ``known`` (n,), the states and values are given; elsewhere all that is given is that something is there."""
-
-    known: Booleans
-    states: Integers
-    values: Floats
-
-    def draw(
-        self, law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator
-    ) -> tuple[Integers, Floats, Floats]:
-        state, x, weight = self.states.copy(), self.values.copy(), np.zeros(len(self.states))
-        known, open_rows = self.known, ~self.known
-        if known.any():
-            weight[known] = column_log_prob(law, skeleton, features[known], state[known], x[known])
-        if open_rows.any():
-            inside = Within(skeleton.low, skeleton.high, skeleton.seen[1 : 1 + len(skeleton.points)])
-            state[open_rows], x[open_rows], weight[open_rows] = inside.draw(law, skeleton, features[open_rows], random)
-        return state, x, weight
-
-
-@dataclass(frozen=True)
-class Within:
-    """Points that are marked (A,), and other values from low to high; nothing of these for low above high."""
-
-    low: float
-    high: float
-    points: Booleans
-
-    def draw(
-        self, law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator
-    ) -> tuple[Integers, Floats, Floats]:
-        masses = law.masses(features)
-        masses[:, 0] = 0
-        masses[:, 1 : 1 + len(self.points)] *= self.points
-        x = np.full(len(masses), np.nan)
-        if skeleton.numeric:
-            if skeleton.seen[-1] and self.low <= self.high:
-                x, inside = draw_rest(law, skeleton, features, random, self.low, self.high)
-                masses[:, -1] *= inside
-            else:
-                masses[:, -1] = 0
-        total = masses.sum(1)
-        state = draw_states(np.where(total[:, None] > 0, masses, 1.0 * (np.arange(masses.shape[1]) == 1)), random)
-        points = np.append(np.append(np.nan, skeleton.points), np.nan)
-        x = np.where(state == skeleton.rest, x, points[state])
-        state, x = skeleton.states(x)
-        return state, x, np.log(np.maximum(total, 1e-300))
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """One of some states and values, each (m,)."""
-
-    states: Integers
-    values: Floats
-
-    def draw(
-        self, law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator
-    ) -> tuple[Integers, Floats, Floats]:
-        n = len(features)
-        each = [
-            column_log_prob(law, skeleton, features, np.full(n, state), np.full(n, x))
-            for state, x in zip(self.states, self.values, strict=True)
-        ]
-        logs = np.stack(each, 1)
-        top = logs.max(1)
-        masses = np.exp(logs - top[:, None])
-        chosen = draw_states(masses, random)
-        return self.states[chosen], self.values[chosen], top + np.log(masses.sum(1))
+CHUNK = 20_000  # rows drawn or scored at once
+MOST_CELLS = 4_000_000  # masses of states held at once
+MOST_BARRED = 8  # times the rows wanted that are drawn without one that can be
+MOST_DRAWN = 64  # times the rows wanted that are drawn before those found must do
+BARRED = NEVER / 2  # weights below are those of rows that cannot be
 
 
 def draw_rows(
-    joint: Joint, n: int, given: Mapping[int, Condition], random: np.random.Generator
+    joint: Joint, plan: Plan, n: int, given: Mapping[int, Allowed], random: np.random.Generator
 ) -> tuple[Coded, Floats]:
-    """Rows under conditions on some columns, and the logarithm (n,) of what each weighs."""
+    """States and values of rows as the frame has them, and the logarithm (n,) of what each weighs."""
     d = len(joint.order)
     states, values = [np.zeros(n, np.int64)] * d, [np.zeros(n)] * d
     features, weights = np.empty((n, 0)), np.zeros(n)
+    known: dict[int, Floats] = {}
     for j in joint.order:
         law, skeleton = joint.laws[j], joint.skeletons[j]
-        states[j], values[j], weight = given.get(j, Free()).draw(law, skeleton, features, random)
-        features = np.concatenate([features, joint.encodings[j].features(states[j], values[j])], 1)
-        weights = np.maximum(weights + weight, NEVER)
+        shift, ruled, wanted = plan.shift(j, known, n), plan.seen(j, known, n), plan.allowed(j, known, given, n)
+        fixed = given[j].certain if j in given else np.array([False])
+        if j in given:
+            wanted = given[j].also(wanted)
+        if ruled is not None:  # what is given may be beyond what the fit saw; what is drawn may not
+            wanted = Allowed.where(~fixed, ruled).also(wanted)
+        if shift is None and wanted is None:
+            state, x = _free(law, skeleton, features, random)
+            known[j] = x
+        else:
+            state, x, known[j], weight = _under(
+                joint, plan, j, features, (shift, ruled, wanted or Allowed.of(True)), fixed, random
+            )
+            weights = np.maximum(weights + weight, NEVER)
+        features = np.concatenate([features, joint.encodings[j].features(state, x)], 1)
+        states[j], values[j] = state, known[j]
     return Coded(states, values), weights
 
 
-def draw_rest(
-    law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator, low: float, high: float
-) -> tuple[Floats, Floats]:
-    """Values (n,) from low to high of the state of all others, and the probability (n,) of these ends."""
-    loc, scale = law.place(features)
-    low, high = max(low, skeleton.low), min(high, skeleton.high)
-    grid = skeleton.grid
-    half = 0.5 * float(grid.steps[-1]) if grid else 0.0
-    ends = [law.normals(np.full_like(loc, end), loc, scale) for end in (low - half, high + half)]
-    limits = [(a[0], b[0]) for a, b in zip(*ends, strict=True)]
-    near, far = (np.exp(log_mass(a, b)) if high > low or half else np.zeros_like(a) for a, b in limits)
-    mass = (1 - law.stray) * near + law.stray * far
-    stray = random.random(len(loc)) * mass >= (1 - law.stray) * near
-    a, b = (np.where(stray, by_curve, told) for told, by_curve in zip(*limits, strict=True))
-    z = _between(a, b, random)
-    told = law.rest.inverse(np.where(stray, 0.0, z)) * scale + loc
-    x = np.clip(law.root.inverse(np.where(stray, z, told)), low - half, high + half)
-    if grid is None:
-        return np.clip(x, low, high), mass
-    rounded = grid.round(x, random)
-    off = (rounded < low) | (rounded > high)  # a coarser grid may round beyond the ends; the finest does not
-    return np.clip(np.where(off, grid.tidy(x), rounded), low, high), mass
+def _free(law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator) -> tuple[Integers, Floats]:
+    """A state that was seen, and a value between the least and the largest seen."""
+    state = draw_states(law.masses(features) * skeleton.seen, random)
+    x = np.append(np.append(np.nan, skeleton.points), np.nan)[state]
+    rows = state == skeleton.rest
+    if rows.any():
+        half = 0.5 * float(skeleton.grid.steps[-1]) if skeleton.grid else 0.0
+        ends = (np.full(int(rows.sum()), end) for end in (skeleton.low - half, skeleton.high + half))
+        x[rows] = draw_line(law, skeleton, features[rows], random, *ends)
+        state, x = skeleton.states(x)
+    return state, x
 
 
-def _between(a: Floats, b: Floats, random: np.random.Generator) -> Floats:
-    """Draws (n,) of a normal law between a and b (n,)."""
-    below, above = ndtr(a), ndtr(b)
-    u = random.random(len(a))
-    inside = np.clip(below + (above - below) * u, 1e-300, 1 - 1e-16)
-    drawn: Floats = np.where(above - below > LEAST_MASS, ndtri(inside), a + (b - a) * u)
-    return drawn
+def _under(
+    joint: Joint,
+    plan: Plan,
+    j: int,
+    features: Floats,
+    under: tuple[Floats | None, Allowed | None, Allowed],
+    fixed: Booleans,
+    random: np.random.Generator,
+) -> tuple[Integers, Floats, Floats, Floats]:
+    """States and values (n,) under a shift, rules and all that is wanted; the values of the frame; and what rows weigh.
+
+    The weight is the log-probability of what is wanted among what the rules allow; rows ``fixed`` are given.
+    """
+    law, skeleton, n = joint.laws[j], joint.skeletons[j], len(features)
+    shift, ruled, wanted = under
+    inner = wanted if shift is None else wanted.less(shift)
+    chosen = options(law, skeleton, features, inner, ~fixed)
+    state, x = skeleton.states(chosen.draw(law, skeleton, features, random))
+    weight = chosen.total()
+    outer = x if shift is None else plan.outward(j, x, shift)
+    if shift is not None:
+        outer = wanted.over(n).snapped(outer)
+    if ruled is not None:
+        inner = ruled if shift is None else ruled.less(shift)
+        everything = options(law, skeleton, features, inner, True).total()
+        weight = np.where(everything <= BARRED, NEVER, weight - everything)
+    return state, x, outer, weight
 
 
-def draw_states(masses: Floats, random: np.random.Generator) -> Integers:
-    """A state (n,) of each row by its masses (n, S)."""
-    summed = np.cumsum(masses, 1)
-    u = random.random(len(masses)) * summed[:, -1]
-    state: Integers = (u[:, None] >= summed[:, :-1]).sum(1)
-    return state
+def log_prob_rows(joint: Joint, plan: Plan, values: list[Floats]) -> Floats:
+    """The log-probability (n,) of rows by the values (n,) of each column as the frame has them."""
+    n = len(values[0])
+    features, total = np.empty((n, 0)), np.zeros(n)
+    known: dict[int, Floats] = {}
+    for j in joint.order:
+        law, skeleton = joint.laws[j], joint.skeletons[j]
+        shift = plan.shift(j, known, n)
+        state, x = skeleton.states(values[j] if shift is None else plan.inward(j, values[j], shift))
+        total += column_log_prob(law, skeleton, features, state, x)
+        ruled = plan.allowed(j, known, {}, n)
+        if ruled is not None:
+            inner = ruled if shift is None else ruled.less(shift)
+            total -= options(law, skeleton, features, inner, False).total()
+        known[j] = values[j]
+        features = np.concatenate([features, joint.encodings[j].features(state, x)], 1)
+    return np.where(plan.broken(values), -np.inf, total)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows (m,) drawn under conditions, what each weighs, and how many of them were drawn."""
+
+    pool: Coded
+    weights: Floats
+
+    @property
+    def possible(self) -> Booleans:
+        """Whether each row (m,) can be."""
+        return self.weights > BARRED
+
+
+def draw_free(joint: Joint, plan: Plan, n: int, random: np.random.Generator) -> Coded:
+    """Rows by the rules alone: those that come to where no value is left are drawn again."""
+    parts: list[Coded] = []
+    left, tried = n, 0
+    while left or not parts:
+        size = min(rows_at_once(joint), left)
+        drawn, weights = draw_rows(joint, plan, size, {}, random)
+        good = weights > BARRED
+        parts.append(drawn if good.all() else taken(drawn, good))
+        left -= int(good.sum())
+        tried += size
+        if left and tried > MOST_DRAWN * max(n, 1000):
+            raise ValueError(
+                f"TableSynthesizer.sample found {n - left} of {n} rows that obey all constraints in {tried} draws: "
+                "together they leave hardly anything. Take one away, or widen it."
+            )
+    return joined(parts)
+
+
+def find_rows(joint: Joint, plan: Plan, n: int, given: Mapping[int, Allowed], random: np.random.Generator) -> Found:
+    """Rows under conditions, until they are worth n or far more than that have been drawn."""
+    parts: list[Coded] = []
+    weights = np.empty(0)
+    while len(weights) < max(1000, n) * MOST_DRAWN:
+        size = min(rows_at_once(joint), max(1000, n))
+        drawn, more = draw_rows(joint, plan, size, given, random)
+        parts, weights = [*parts, drawn], np.append(weights, more)
+        if weights.max() > BARRED and np.exp(weights - weights.max()).sum() >= 1.1 * n + 20:
+            break
+        if weights.max() <= BARRED and len(weights) >= max(1000, n) * MOST_BARRED:
+            break
+    return Found(joined(parts), weights)
+
+
+def kept_rows(found: Found, n: int, random: np.random.Generator) -> Coded:
+    """Exactly n of the rows: each is kept with its probability over the largest met, which makes them exact."""
+    shares = np.exp(np.maximum(found.weights - found.weights.max(), -745.0)) * found.possible
+    kept = np.flatnonzero(random.random(len(shares)) < shares)
+    if len(kept) >= n:
+        return taken(found.pool, random.permutation(kept)[:n])
+    warnings.warn(
+        f"rows with what was given are rare: {n} rows are drawn from the {len(kept)} or so that {len(shares)} trials "
+        "are worth, some of them again and again in the columns before the last one given.",
+        stacklevel=4,
+    )
+    return taken(found.pool, random.choice(len(shares), n, p=shares / shares.sum()))
+
+
+def rows_at_once(joint: Joint) -> int:
+    """Rows whose masses of states fit into a bounded memory."""
+    widest = max(len(skeleton.seen) for skeleton in joint.skeletons)
+    return int(np.clip(MOST_CELLS // max(widest, len(joint.order)), 100, CHUNK))
+
+
+def taken(coded: Coded, rows: Integers | Booleans) -> Coded:
+    """Some of the rows."""
+    return Coded([state[rows] for state in coded.states], [x[rows] for x in coded.values])
+
+
+def joined(parts: list[Coded]) -> Coded:
+    """The rows of several tables, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    states = [np.concatenate(each) for each in zip(*(part.states for part in parts), strict=True)]
+    return Coded(states, [np.concatenate(each) for each in zip(*(part.values for part in parts), strict=True)])

@@ -47,6 +47,10 @@ class Grid:
         coarsest: Integers = held.argmax(0)
         return coarsest
 
+    def cell(self, x: Floats) -> tuple[Floats, Floats]:
+        """The ends (n,) of the coarsest cells that hold x (n,): what is within rounds to values within."""
+        return self._ends(self._indices(x)[0], 0)
+
     def pieces(self, x: Floats) -> list[tuple[Floats, Floats, Floats]]:
         """Ends (n,) of the intervals of the line that round to x (n,), and how likely they do: two intervals each."""
         level, indices = self.level(x), self._indices(x)

@@ -95,10 +95,11 @@ def fit_joint(
     coded: Coded,
     weights: Floats,
     seed: int,
+    edges: Sequence[tuple[int, int]] = (),
 ) -> Joint:
-    """Fit a law to each column given those before it."""
+    """Fit a law to each column given those before it; of each pair of edges, the first stands before the second."""
     d, n = len(skeletons), len(weights)
-    order = choose_order(skeletons, coded)
+    order = arranged(choose_order(skeletons, coded), edges)
     encodings: list[Encoding] = []
     for j in range(d):
         encodings.append(fit_encoding(skeletons[j], ordered[j], coded.states[j], coded.values[j]))
@@ -113,6 +114,18 @@ def fit_joint(
         laws[j] = fit_law(features, states, x, skeleton.rest, prior, weights, seed + 7919 * place)
         features = np.concatenate([features, encodings[j].features(coded.states[j], coded.values[j])], 1)
     return Joint(order, list(skeletons), encodings, [laws[j] for j in range(d)])
+
+
+def arranged(order: list[int], edges: Sequence[tuple[int, int]]) -> list[int]:
+    """The columns in this order as far as each comes after those it must; ValueError where they go round in circles."""
+    left, done = list(order), list[int]()
+    while left:
+        free = [j for j in left if not any(after == j and before in left for before, after in edges)]
+        if not free:
+            raise ValueError("the columns go round in circles")
+        done.append(free[0])
+        left.remove(free[0])
+    return done
 
 
 def choose_order(skeletons: Sequence[Skeleton], coded: Coded) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaussflow.apps.tabular._arrays import Floats, Integers
+from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular._curve import Curve
 from gaussflow.apps.tabular._forest import Grown, Tree, grow
 from gaussflow.apps.tabular._ridge import Ridge, fit_ridge
@@ -179,6 +179,11 @@ class Law:
         y, first = self.root.forward(x)
         z, second = self.rest.forward((y - loc) / scale)
         return [(z, first + second - np.log(scale)), (y, first)]
+
+    def inverse(self, z: Floats, loc: Floats, scale: Floats, stray: Booleans) -> Floats:
+        """The values (n,) at z (n,) on the normal axis: as the features say, or by the curve where they stray."""
+        told = self.rest.inverse(np.where(stray, 0.0, z)) * scale + loc
+        return self.root.inverse(np.where(stray, z, told))
 
 
 def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:

@@ -32,6 +32,8 @@ class Packer:
             self._parts[name].append(thing.ravel())
             self._sizes[name] += thing.size
             return {"array": name, "start": start, "shape": list(thing.shape)}
+        if isinstance(thing, float) and not np.isfinite(thing):
+            return {"number": repr(float(thing))}
         return [self.json(each) for each in thing] if isinstance(thing, list | tuple) else thing
 
     def tensors(self) -> dict[str, Tensor]:
@@ -48,6 +50,8 @@ def unpacked(packed: Any, tensors: Mapping[str, Tensor], classes: Mapping[str, t
         return [unpacked(each, tensors, classes) for each in packed]
     if not isinstance(packed, dict):
         return packed
+    if "number" in packed:
+        return float(packed["number"])
     if "array" in packed:
         name, start, shape = packed["array"], packed["start"], packed["shape"]
         size = int(np.prod(shape, dtype=object)) if shape else 1

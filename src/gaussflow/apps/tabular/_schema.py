@@ -191,13 +191,13 @@ def _category(series: pd.Series, owner: str) -> Column:
     kinds = {type(value) for value in held}
     if kinds <= {bool, np.bool_}:
         return Column(name, dtype, "category", [False, True], True)
-    if not kinds <= {str}:
+    if not all(issubclass(kind, str) for kind in kinds):  # of numpy's own texts too
         odd = next(value for value in held if not isinstance(value, str))
         raise TypeError(
             f"{owner} takes {TAKEN}; got {odd!r} of {type(odd).__name__} among the objects of column {name!r}. "
             "Convert the column with astype(str), pd.to_numeric or pd.to_datetime."
         )
-    levels = sorted(set(held))
+    levels = sorted({str(value) for value in held})
     if len(levels) == len(held) and len(held) >= 20:
         raise ValueError(
             f"{owner} would give away names: each of the {len(held)} texts of column {name!r} is another, as in an "

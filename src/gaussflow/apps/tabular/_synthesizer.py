@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,10 +10,12 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
+from gaussflow.apps.tabular._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
 from gaussflow.apps.tabular._columns import Skeleton, number_skeleton
-from gaussflow.apps.tabular._conditions import conditions
+from gaussflow.apps.tabular._compile import check_rules, make_plan
+from gaussflow.apps.tabular._conditions import conditions, level_shares
 from gaussflow.apps.tabular._curve import Curve
-from gaussflow.apps.tabular._draw import Condition, Present, draw_rows
+from gaussflow.apps.tabular._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
 from gaussflow.apps.tabular._features import Encoding
 from gaussflow.apps.tabular._forest import Tree
 from gaussflow.apps.tabular._frames import check_fit_frame, check_new_frame, check_weights, coded_frame, frame_of
@@ -22,19 +23,20 @@ from gaussflow.apps.tabular._grid import Grid
 from gaussflow.apps.tabular._joint import Coded, Joint, fit_joint
 from gaussflow.apps.tabular._law import Bag, Law
 from gaussflow.apps.tabular._pack import Packer, unpacked
+from gaussflow.apps.tabular._plan import Plan, Shift
 from gaussflow.apps.tabular._ridge import Ridge
-from gaussflow.apps.tabular._schema import Column, read_column
+from gaussflow.apps.tabular._rules import Constraint, from_json, to_json
+from gaussflow.apps.tabular._sampling import balanced_sizes, complete, sample_given
+from gaussflow.apps.tabular._schema import Column, read_column, short
 from gaussflow.apps.tabular._table_report import TableReport, compare_tables
 from gaussflow.training._checkpoint import PathLike, open_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASSES = {kind.__name__: kind for kind in (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)}
-CHUNK = 20_000  # rows drawn or scored at once
-PARTICLES = 128  # candidates for each row of a partial frame
-MOST_DRAWN = 64  # times the rows wanted that are drawn before those found must do
-IMPOSSIBLE = -60.0  # nats: conditions less likely than that are refused
+LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)
+RULES = (Between, Combined, Gaps, Linear, Order, Plan, Shift, Steps, Total)
+CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES)}
 
 
 class TableSynthesizer:
@@ -55,6 +57,9 @@ class TableSynthesizer:
 
     Parameters
     ----------
+    constraints
+        Rules that all rows obey, as `suggest_constraints` lists them: `Inequality`, `Range`, `FixedCombinations`,
+        `NullIf`, `NotNullIf`, `Sum`, `FunctionOf`. Rows of the fit that break one are refused.
     random_state
         Decides the halves of the rows that trees see, and the rows that `sample` draws: the same integer gives the
         same; None for other ones each time.
@@ -65,6 +70,8 @@ class TableSynthesizer:
         What the columns of the frame are.
     joint_
         The law of their states and values.
+    plan_, constraints_, rows_
+        What the constraints leave for each column; the constraints; how many rows there were.
     feature_names_in_, n_features_in_
         Names and number of the columns.
 
@@ -95,7 +102,8 @@ class TableSynthesizer:
     (7, 5)
     """
 
-    def __init__(self, *, random_state: int | None = 0) -> None:
+    def __init__(self, *, constraints: Sequence[Constraint] | None = None, random_state: int | None = 0) -> None:
+        self.constraints = constraints
         self.random_state = random_state
 
     def fit(self, df: pd.DataFrame, y: object = None, sample_weight: Any = None) -> Self:
@@ -121,13 +129,17 @@ class TableSynthesizer:
         df, weights = df[weights > 0], weights[weights > 0]
         columns = [read_column(df[name], owner) for name in df.columns]
         codes = [column.codes(df[column.name], owner) for column in columns]
+        rules = check_rules(self.constraints, owner)
+        plan = make_plan(rules, columns, codes, owner)
+        codes = _measured(plan, codes)
         skeletons = [_skeleton(column, x) for column, x in zip(columns, codes, strict=True)]
         pairs = [skeleton.states(x) for skeleton, x in zip(skeletons, codes, strict=True)]
         coded = Coded([state for state, _ in pairs], [x for _, x in pairs])
         ordered = [column.kind != "category" or column.ordered for column in columns]
         seed = int(np.random.default_rng(self.random_state).integers(2**31))
-        self.joint_ = fit_joint(skeletons, ordered, [column.nullable for column in columns], coded, weights, seed)
-        self._hold(columns)
+        nullable = [column.nullable for column in columns]
+        self.joint_ = fit_joint(skeletons, ordered, nullable, coded, weights, seed, plan.edges)
+        self._hold(columns, plan, rules, len(df))
         return self
 
     def sample(
@@ -135,6 +147,7 @@ class TableSynthesizer:
         n: int | None = None,
         given: Mapping[Any, Any] | pd.DataFrame | None = None,
         random_state: int | None = None,
+        balance: Any = None,
     ) -> pd.DataFrame:
         """Draw rows: of the law, with each number within the range that the fit saw of its column.
 
@@ -148,6 +161,9 @@ class TableSynthesizer:
             are completed.
         random_state
             Decides the rows; None for that of the constructor.
+        balance
+            A column of categories, or of few numbers, whose levels come equally often; or ``{column: {level: share}}``
+            for shares of your own, with None for missing.
 
         Returns
         -------
@@ -157,9 +173,11 @@ class TableSynthesizer:
         Raises
         ------
         ValueError
-            For what no row can have, or hardly any: the message names the columns.
+            For what no row can have, or hardly any: the message names the columns, and what would do. Hardly any is a
+            combination of which the law expects less than 0.02 rows among those fitted, while at least 3 would have it
+            if the columns did not depend on one another; or one with less than e^-60.
         """
-        columns, joint = self._fitted("sample")
+        columns, _ = self._fitted("sample")
         random = np.random.default_rng(self.random_state if random_state is None else random_state)
         if given is not None and not isinstance(given, Mapping):
             df = check_new_frame(given, columns, "TableSynthesizer.sample", partial=True)
@@ -168,11 +186,10 @@ class TableSynthesizer:
             return self._completed(df, random, "TableSynthesizer.sample", missing_is_given=True)
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise ValueError(f"TableSynthesizer.sample wants how many rows, 0 or more; got {n!r}.")
-        if not given:
-            parts = [draw_rows(joint, size, {}, random)[0] for size in _sizes(int(n))]
-            return frame_of(_joined(parts), columns)
-        wanted = conditions(given, columns, joint.skeletons)
-        return frame_of(_accepted(joint, int(n), wanted, list(given), random), columns)
+        if balance is not None:
+            shares = level_shares(balance, columns, self._views())
+            return frame_of(self._balanced(int(n), dict(given or {}), *shares, random), columns)
+        return frame_of(self._drawn(int(n), given or {}, random), columns)
 
     def impute(self, df: pd.DataFrame, random_state: int | None = None) -> pd.DataFrame:
         """Fill what is missing in rows (n, D) with a draw given the rest of each row; the frame filled, as a copy.
@@ -192,14 +209,17 @@ class TableSynthesizer:
     def log_prob(self, df: pd.DataFrame) -> Floats:
         """The log-probability (n,) of each row (n, D) in nats: of the mass of what is counted, the density of the rest.
 
-        A number with more digits than those of the fit counts as the value that it rounds to.
+        A number with more digits than those of the fit counts as the value that it rounds to. Under constraints it is
+        that of the law in which each column, in the order of the fit, is restricted to what they leave given the
+        columns before it, and divided by the probability of that: it sums to one without a constant that is not known.
+        Rows that break a constraint have minus infinity.
         """
         columns, joint = self._fitted("log_prob")
         df = check_new_frame(df, columns, "TableSynthesizer.log_prob")
-        parts = []
-        for start in range(0, len(df), CHUNK):
-            part = df.iloc[start : start + CHUNK]
-            parts.append(joint.log_prob(coded_frame(part, columns, joint.skeletons, "TableSynthesizer.log_prob")))
+        parts, size = [], rows_at_once(joint)
+        for start in range(0, len(df), size):
+            coded = coded_frame(df.iloc[start : start + size], columns, self._views(), "TableSynthesizer.log_prob")
+            parts.append(log_prob_rows(joint, self.plan_, coded.values))
         return np.concatenate([np.empty(0), *parts])
 
     def score(self, df: pd.DataFrame, y: object = None) -> float:
@@ -250,7 +270,14 @@ class TableSynthesizer:
         """Write the fitted model to one file, whole or not at all: safetensors with a JSON header."""
         columns, joint = self._fitted("save")
         packer = Packer()
-        meta = {"joint": packer.json(joint), "columns": packer.json(columns), "random_state": self.random_state}
+        meta = {
+            "joint": packer.json(joint),
+            "columns": packer.json(columns),
+            "plan": packer.json(self.plan_),
+            "constraints": [to_json(rule) for rule in self.constraints_],
+            "rows": self.rows_,
+            "random_state": self.random_state,
+        }
         write_checkpoint(path, packer.tensors(), meta, kind="table")
 
     @classmethod
@@ -259,9 +286,11 @@ class TableSynthesizer:
         with open_checkpoint(path, kind="table") as file:
             tensors = file.tensors()
             try:
-                model = cls(random_state=file.meta["random_state"])
+                rules = [from_json(rule) for rule in file.meta.get("constraints", [])]
+                model = cls(constraints=rules or None, random_state=file.meta["random_state"])
                 model.joint_ = unpacked(file.meta["joint"], tensors, CLASSES)
-                model._hold(unpacked(file.meta["columns"], tensors, CLASSES))
+                plan = unpacked(file.meta["plan"], tensors, CLASSES) if "plan" in file.meta else Plan()
+                model._hold(unpacked(file.meta["columns"], tensors, CLASSES), plan, rules, file.meta.get("rows", 0))
                 model.sample(1)
             except Exception as error:
                 raise ValueError(f"{path} cannot be loaded: {error}.") from error
@@ -269,12 +298,14 @@ class TableSynthesizer:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name; ``deep`` is for scikit-learn and changes nothing."""
-        return {"random_state": self.random_state}
+        return {"constraints": self.constraints, "random_state": self.random_state}
 
     def set_params(self, **parameters: Any) -> Self:
         """Change some of the constructor's arguments, and return self."""
         if unknown := [name for name in parameters if name not in self.get_params()]:
-            raise ValueError(f"TableSynthesizer has no parameter {unknown[0]!r}; it has random_state.")
+            raise ValueError(
+                f"TableSynthesizer has no parameter {unknown[0]!r}; it has {short(list(self.get_params()))}."
+            )
         for name, value in parameters.items():
             setattr(self, name, value)
         return self
@@ -283,8 +314,30 @@ class TableSynthesizer:
         """What scikit-learn asks an estimator of a pipeline."""
         return need("sklearn.base", "a pipeline").BaseEstimator().__sklearn_tags__()
 
-    def _hold(self, columns: list[Column]) -> None:
-        self.columns_ = columns
+    def _drawn(self, n: int, given: Mapping[Any, Any], random: np.random.Generator) -> Coded:
+        if not given:
+            return draw_free(self.joint_, self.plan_, n, random)
+        wanted = conditions(given, self.columns_, self._views())
+        return sample_given(self.joint_, self.plan_, n, wanted, list(given), self.rows_, random)
+
+    def _balanced(
+        self, n: int, given: dict[Any, Any], name: Any, shares: dict[Any, float], random: np.random.Generator
+    ) -> Coded:
+        """Rows of each level by its share, mixed."""
+        if name in given:
+            raise ValueError(f"TableSynthesizer.sample was given {name!r} twice, by given and by balance.")
+        sizes = balanced_sizes(n, np.array(list(shares.values())))
+        parts = [
+            self._drawn(size, {**given, name: level}, random) for level, size in zip(shares, sizes, strict=True) if size
+        ]
+        return taken(joined(parts), random.permutation(n)) if parts else self._drawn(0, {}, random)
+
+    def _views(self) -> list[Skeleton]:
+        """The states of the columns as frames have them."""
+        return [self.plan_.view(j, skeleton) for j, skeleton in enumerate(self.joint_.skeletons)]
+
+    def _hold(self, columns: list[Column], plan: Plan, rules: list[Constraint], rows: int) -> None:
+        self.columns_, self.plan_, self.constraints_, self.rows_ = columns, plan, rules, rows
         self.feature_names_in_ = np.array([column.name for column in columns], dtype=object)
         self.n_features_in_ = len(columns)
 
@@ -296,23 +349,14 @@ class TableSynthesizer:
     def _completed(
         self, df: pd.DataFrame, random: np.random.Generator, owner: str, missing_is_given: bool
     ) -> pd.DataFrame:
-        """Rows with what they lack drawn by its probability given the rest, which weighs candidates."""
+        """Rows with what they lack drawn by its probability given the rest."""
         columns, joint = self._fitted("sample")
-        parts = []
-        size = max(1, CHUNK // PARTICLES)
-        for start in range(0, len(df), size):
-            part = df.iloc[start : start + size]
-            given: dict[int, Condition] = {}
-            for j, (column, skeleton) in enumerate(zip(columns, joint.skeletons, strict=True)):
-                if column.name in df.columns:
-                    state, x = (each[0] for each in vars(coded_frame(part, [column], [skeleton], owner)).values())
-                    known = (state > 0) | missing_is_given | ~skeleton.seen[1:].any()
-                    given[j] = Present(*(np.repeat(each, PARTICLES) for each in (known, state, x)))
-            drawn, weights = draw_rows(joint, len(part) * PARTICLES, given, random)
-            by_row = weights.reshape(len(part), PARTICLES)
-            chosen = (by_row + random.gumbel(size=by_row.shape)).argmax(1) + np.arange(len(part)) * PARTICLES
-            parts.append(_taken(drawn, chosen))
-        return frame_of(_joined(parts) if parts else draw_rows(joint, 0, {}, random)[0], columns)
+
+        def codes(frame: pd.DataFrame, j: int) -> Floats:
+            skeleton = self.plan_.view(j, joint.skeletons[j])
+            return coded_frame(frame, [columns[j]], [skeleton], owner).values[0]
+
+        return frame_of(complete(joint, self.plan_, columns, df, codes, missing_is_given, random), columns)
 
 
 def _skeleton(column: Column, x: Floats) -> Skeleton:
@@ -324,47 +368,10 @@ def _skeleton(column: Column, x: Floats) -> Skeleton:
     return Skeleton(points, False, None, seen)
 
 
-def _accepted(
-    joint: Joint, n: int, given: dict[int, Condition], names: list[Any], random: np.random.Generator
-) -> Coded:
-    """Rows under conditions: each drawn is kept with its probability over the largest met, which makes them exact."""
-    parts: list[Coded] = []
-    weights = np.empty(0)
-    while n and len(weights) < max(1000, n) * MOST_DRAWN:
-        drawn, more = draw_rows(joint, min(CHUNK, max(1000, n)), given, random)
-        parts, weights = [*parts, drawn], np.append(weights, more)
-        if np.exp(weights - weights.max()).sum() >= 1.1 * n + 20:
-            break
-    if not n:
-        return draw_rows(joint, 0, given, random)[0]
-    pool = _joined(parts)
-    if weights.max() < IMPOSSIBLE:
-        raise ValueError(
-            f"TableSynthesizer.sample found no row with what was given of {', '.join(map(repr, names))} together: the "
-            f"most probable of {len(weights)} has e^{weights.max():.0f}. Give less, or wider intervals."
-        )
-    shares = np.exp(weights - weights.max())
-    kept = np.flatnonzero(random.random(len(shares)) < shares)
-    if len(kept) >= n:
-        return _taken(pool, random.permutation(kept)[:n])
-    warnings.warn(
-        f"rows with what was given are rare: {n} rows are drawn from the {len(kept)} or so that {len(shares)} trials "
-        "are worth, some of them again and again in the columns before the last one given.",
-        stacklevel=3,
-    )
-    return _taken(pool, random.choice(len(shares), n, p=shares / shares.sum()))
-
-
-def _sizes(n: int) -> list[int]:
-    return [CHUNK] * (n // CHUNK) + ([n % CHUNK] if n % CHUNK or not n else [])
-
-
-def _taken(coded: Coded, rows: Any) -> Coded:
-    return Coded([state[rows] for state in coded.states], [x[rows] for x in coded.values])
-
-
-def _joined(parts: list[Coded]) -> Coded:
-    if len(parts) == 1:
-        return parts[0]
-    states = [np.concatenate(each) for each in zip(*(part.states for part in parts), strict=True)]
-    return Coded(states, [np.concatenate(each) for each in zip(*(part.values for part in parts), strict=True)])
+def _measured(plan: Plan, codes: list[Floats]) -> list[Floats]:
+    """The numbers (n,) of columns, those measured from others less these."""
+    known = dict(enumerate(codes))
+    inner = list(codes)
+    for shift in plan.shifts:
+        inner[shift.column] = plan.inward(shift.column, codes[shift.column], shift.at(known))
+    return inner
