@@ -41,23 +41,28 @@ def check_kind(path: str) -> None:
 
 def check_lines(path: str, delimiter: str) -> None:
     """Raise ValueError for text that is no table: what pandas would fill, rename or shift in silence."""
+    count, last = 0, 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, delimiter=delimiter)
+            lines = csv.reader(file, delimiter=delimiter, strict=True)
             names = next((cells for cells in lines if cells), None)
             if names is None:
                 raise ValueError("the file is empty.")
             _check_names(names, delimiter)
-            count, last = 0, lines.line_num
+            last = lines.line_num
             for cells in lines:
                 count += bool(cells)
                 if cells and len(cells) != len(names):
                     _wrong_line(cells, names, last + 1, lines.line_num)
                 last = lines.line_num
-            if not count:
-                raise ValueError("the table has a first line with names, but no rows.")
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ValueError(f"not a table in UTF-8 text ({error}); save it as CSV in UTF-8.") from None
+    except csv.Error as error:
+        if "end of data" in str(error):
+            raise ValueError(f"a quote opened after line {last} is never closed; close it, or double it.") from None
+        raise ValueError(f"not a table in UTF-8 text: after line {last}, {error}; mend the line.") from None
+    if not count:
+        raise ValueError("the table has a first line with names, but no rows.")
 
 
 def _check_names(names: list[str], delimiter: str) -> None:

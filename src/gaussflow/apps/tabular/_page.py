@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from gaussflow.apps.tabular import _page_words as words
 from gaussflow.apps.tabular._beside import Kind
 from gaussflow.apps.tabular._findings import Finding, is_odd, is_odd_pair, odd_gaps, percent
 from gaussflow.apps.tabular._page_pictures import association_picture, column_picture, pair_picture, scale_picture
+from gaussflow.apps.tabular._page_style import STYLE
 
 if TYPE_CHECKING:
     from gaussflow.apps.tabular._table_report import TableReport
 
-STYLE = (Path(__file__).parent / "_page.css").read_text(encoding="utf-8")
 SIGNS = ("✓", "?", "!", "✗")
 MOST_PICTURES = 60
 MOST_PAIRS = 12

@@ -7,6 +7,7 @@ Mean ± standard deviation of numbers, in the unit of the column; the commonest 
 <i>Would have to change</i> is the share of the synthetic rows that would need another value for the two to be
 distributed alike; <i>by chance</i>, what two groups of patients from the same clinic differ by 19 times of
 20.
+<i>Alike</i> stands where a difference may be chance, or is too small to matter.
 """
 
 PAIRS = """

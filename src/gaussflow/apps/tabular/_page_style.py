@@ -1,6 +1,12 @@
+"""The look of the page of a report: on a screen, on a telephone, in print."""
+
+from __future__ import annotations
+
+STYLE = """
 :root { color-scheme: light; --ink: #1f2937; --line: #d1d5db; --real: #9aa0a6; --drawn: #c2410c; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
+body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
+sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.1rem 3rem; }
 h1 { font-size: 1.7rem; margin: .6rem 0 .2rem; line-height: 1.2; }
 h2 { font-size: 1.3rem; margin: 2.2rem 0 .5rem; padding-top: .8rem; border-top: 1px solid var(--line); }
@@ -17,7 +23,8 @@ p, li, dd { max-width: 46rem; }
 .card.g0 { border-left-color: #15803d; } .card.g1 { border-left-color: #6b7280; }
 .card.g2 { border-left-color: #b45309; } .card.g3 { border-left-color: #b91c1c; }
 li.g0 b { color: #166534; } li.g1 b { color: #4b5563; } li.g2 b { color: #92400e; } li.g3 b { color: #991b1b; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: .8rem 1.2rem; margin: 1rem 0; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: .8rem 1.2rem;
+margin: 1rem 0; }
 .grid.one { grid-template-columns: minmax(0, 34rem); }
 figure { margin: 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; display: block; }
@@ -37,3 +44,4 @@ footer { margin-top: 2.5rem; color: #6b7280; font-size: .85rem; }
   h2 { break-after: avoid; } tr, .card li { break-inside: avoid; } .wide { overflow: visible; }
   .grid { grid-template-columns: 1fr 1fr; }
 }
+"""
