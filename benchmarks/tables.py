@@ -12,17 +12,22 @@ folder. Half of the rows are fitted, the others held out; as many rows are drawn
 - copies: the share of rows drawn that equal a row fitted; that of held-out rows is chance.
 - nats: the mean log-probability of held-out rows; only laws have one.
 
-Rivals: trees column by column (CART with leaves of five rows, whose values are drawn again), and copying the rows.
+Rivals: trees column by column (CART with leaves of five rows, whose values are drawn again), and copying the rows; and
+those of `benchmarks.table_rivals`, which are optional installs: one that is absent is named and left out.
+``--out FILE`` adds a line of JSON for each fit, and one that is there already is not measured again; ``--show FILE``
+prints the tables and the goals from such lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +41,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from benchmarks.measure import commit, machine, versions
+from benchmarks.report import append
+from benchmarks.report import read as read_lines
+from benchmarks.table_goals import shown
+from benchmarks.table_rivals import RIVALS, absent
 from gaussflow.apps.tabular import TableSynthesizer
 
 TARGETS = {
@@ -174,6 +184,8 @@ def copies(train: pd.DataFrame, seed: int) -> tuple[Draw, TableSynthesizer | Non
     return lambda n, draw_seed: train.sample(n, replace=True, random_state=draw_seed, ignore_index=True), None
 
 
+FRESH = "the rows held out"
+MEASURES = ("boosted", "logistic", "gap", "nearer", "member", "copies", "fit s", "rows/s", "nats")
 METHODS = {"gaussflow": ours, "CART": cart, "copying": copies}
 
 
@@ -217,7 +229,7 @@ def measure(frame: pd.DataFrame, target: str, method: str | None, seed: int) -> 
         a, b = held.iloc[::2].reset_index(drop=True), held.iloc[1::2].reset_index(drop=True)
         return judge(b, train.iloc[: len(b)], a, target, seed) | {"fit s": np.nan, "rows/s": np.nan, "nats": np.nan}
     start = time.process_time()
-    draw, law = METHODS[method](train, seed)
+    draw, law = METHODS[method](train, seed) if method in METHODS else (RIVALS[method](train, seed), None)
     middle = time.process_time()
     many = 20_000 if method == "gaussflow" else half
     draw(many, seed)
@@ -228,24 +240,49 @@ def measure(frame: pd.DataFrame, target: str, method: str | None, seed: int) -> 
     return scores | {"fit s": middle - start, "rows/s": many / (end - middle), "nats": nats}
 
 
+def lines_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure what is asked for and not there already, a line for each fit, and print it."""
+    done = {(line["table"], line["method"], line["seed"]) for line in read_lines(options.out)} if options.out else set()
+    stamp = {"commit": commit(), "machine": machine(), "versions": versions()}
+    lines = []
+    for method in options.methods:
+        if lacking := absent(method):
+            print(f"{method} is left out: pip install {' '.join(lacking)}", flush=True)
+    chosen = [method for method in options.methods if not absent(method)]
+    for name, method in itertools.product(options.tables, [*chosen, FRESH] if chosen else []):
+        frame = read(name, options.data)
+        for seed in range(options.seeds):
+            if (name, method, seed) in done:
+                continue
+            line: dict[str, Any] = {"table": name, "method": method, "seed": seed}
+            line |= {"rows": len(frame), "dim": frame.shape[1]}
+            try:
+                line |= measure(frame, TARGETS[name], None if method == FRESH else method, seed)
+            except Exception as error:  # a rival may fail in any way, and the table must go on
+                line["failed"] = f"{type(error).__name__}: {error}"[:300]
+            lines.append(line | stamp)
+            if options.out:
+                append(options.out, lines[-1])
+            cells = " ".join(f"{key} {line[key]:.3f}" for key in MEASURES if line.get(key) is not None)
+            print(f"{name} {method} {seed}: {line.get('failed', cells)}", flush=True)
+    return lines
+
+
 def main() -> None:
-    """Print a line for each table and method, means over the seeds."""
+    """Print a line for each fit, then the tables of means and the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with tables/*.npz")
     parser.add_argument("--tables", nargs="+", choices=TARGETS, default=["breast_cancer"], help="which tables")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which methods")
+    parser.add_argument(
+        "--methods", nargs="+", choices=[*METHODS, *RIVALS], default=list(METHODS), help="which methods"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="splits and fits (default 3)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file for a line of JSON for each fit")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the tables and goals of such a file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for i, name in enumerate(options.tables):
-        frame = read(name, options.data)
-        for j, method in enumerate([*options.methods, None]):
-            cells = pd.DataFrame([measure(frame, TARGETS[name], method, seed) for seed in range(options.seeds)]).mean()
-            if i == j == 0:
-                print(f"| table | method | {' | '.join(cells.index)} |\n|{'---|' * (len(cells) + 2)}")
-            shown = [f"{value:.0f}" if key == "rows/s" else f"{value:.3f}" for key, value in cells.items()]
-            print(f"| {name} {frame.shape} | {method or 'the rows held out'} | {' | '.join(shown)} |", flush=True)
+    print(shown(read_lines(options.show) if options.show else lines_of(options)))
 
 
 if __name__ == "__main__":

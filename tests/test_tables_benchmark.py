@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.tables import METHODS, apart, cart, codes, features, frame_of, judge, measure, read
+from benchmarks.report import read as read_lines
+from benchmarks.table_goals import shown
+from benchmarks.table_rivals import plain, restored
+from benchmarks.tables import METHODS, apart, cart, codes, features, frame_of, judge, main, measure, read
 from sklearn.linear_model import LogisticRegression
 
 from tables import patients
@@ -65,3 +68,53 @@ def test_tables_of_a_folder_are_read_with_their_kinds(tmp_path):
     assert frame["c"].isna().tolist() == [False, False, True]
     with pytest.raises(SystemExit, match="say --data"):
         read("small", None)
+
+
+def test_rivals_are_given_gaps_and_give_them_back(halves):
+    train = halves[0]
+    frame, texts = plain(train)
+    assert not frame.isna().any().any()
+    assert set(texts) == {"class", "grade", "symmetry is missing"}
+    assert all(isinstance(value, str) for value in frame["symmetry is missing"])
+    pd.testing.assert_frame_equal(restored(frame, train), train)
+    wild = frame.assign(radius=frame["radius"] * 99 + 0.001)
+    back = restored(wild, train)["radius"]
+    assert back.max() == train["radius"].max()
+    assert (back.round(1) == back).all()
+
+
+def test_a_rival_that_is_absent_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.table_rivals.NEEDS", {"ARF": ("nosuchforest",)})
+    monkeypatch.setattr("sys.argv", ["tables", "--methods", "ARF", "--seeds", "0"])
+    main()
+    assert "ARF is left out: pip install nosuchforest" in capsys.readouterr().out
+
+
+def test_lines_are_kept_and_not_measured_again(tmp_path, monkeypatch, capsys):
+    words = ["tables", "--methods", "copying", "--seeds", "1", "--out", str(tmp_path / "t.jsonl")]
+    monkeypatch.setattr("sys.argv", words)
+    main()
+    lines = read_lines(tmp_path / "t.jsonl")
+    assert [line["method"] for line in lines] == ["copying", "the rows held out"]
+    assert {"commit", "machine", "versions", "nearer"} <= lines[0].keys()
+    capsys.readouterr()
+    main()
+    assert read_lines(tmp_path / "t.jsonl") == lines
+    monkeypatch.setattr("sys.argv", ["tables", "--show", str(tmp_path / "t.jsonl")])
+    main()
+    assert "| breast_cancer 569 × 31 |" in capsys.readouterr().out
+
+
+def test_goals_are_met_or_missed():
+    line = {"seed": 0, "rows": 9, "dim": 2, "nearer": 0.5, "member": 0.545, "logistic": 0.5, "gap": 0.0, "copies": 0.0}
+    lines = [
+        line | {"table": "pbc", "method": "gaussflow", "boosted": 0.57},
+        line | {"table": "pbc", "method": "CART", "boosted": 0.55},
+        line | {"table": "pbc", "method": "the rows held out", "boosted": float("nan"), "copies": None},
+    ]
+    text = shown(lines)
+    assert "| pbc: boosted, beyond CART | 0.020 | 0.01 | **missed** |" in text
+    assert "| mixed tables: boosted, mean | 0.570 | 0.58 | met |" in text
+    assert "| pbc: rows fitted recognised | 0.545 | 0.54 | **missed** |" in text
+    assert "| pbc: share nearer to rows fitted | 0.500 | 0.55 | met |" in text
+    assert "nan" not in text
