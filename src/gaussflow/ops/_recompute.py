@@ -48,7 +48,7 @@ def in_rows(f: Rowwise, step: int, x: Tensor, *tables: Tensor) -> tuple[Tensor, 
     >>> a.shape, b.shape
     (torch.Size([7, 3]), torch.Size([7, 3]))
     """
-    if _is_traced((x, *tables)) or len(x) <= 2 * step:  # in this order: a trace must not look at the number of rows
+    if is_traced((x, *tables)) or len(x) <= 2 * step:  # in this order: a trace must not look at the number of rows
         return f(x, *tables)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
         if len(x) <= KEPT * step:
@@ -59,9 +59,11 @@ def in_rows(f: Rowwise, step: int, x: Tensor, *tables: Tensor) -> tuple[Tensor, 
     return _in_parts(f, step, x, tables)
 
 
-def _is_traced(tensors: tuple[Tensor, ...]) -> bool:
+def is_traced(tensors: tuple[Tensor, ...]) -> bool:
     """Whether something else than plain evaluation and backward differentiation is under way."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    if any(torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors):  # many gradients at once
         return True
     return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
@@ -86,14 +88,23 @@ class _Recomputed(torch.autograd.Function):
     @override
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():  # gradients of the gradients are wanted: all rows at once, by f itself
-            again = tuple(t.view_as(t) for t in inputs)  # so that one tensor in two places counts in each
-            found = _gradients(ctx.f(*again), again, wanted, grads, create_graph=True)
-            return None, None, *found
+        if torch.is_grad_enabled() or is_traced(grads):  # all rows at once
+            return None, None, *gradients_by_itself(ctx.f, inputs, wanted, grads)
         return None, None, *_gradients_in_parts(ctx.f, ctx.step, inputs, wanted, grads)
 
 
-def _gradients(
+def gradients_by_itself(
+    f: Rowwise, inputs: tuple[Tensor, ...], wanted: tuple[bool, ...], grads: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """Gradients by way of ``f``: those that gradients can be taken of, and many at once."""
+    create = torch.is_grad_enabled()
+    with torch.enable_grad():
+        again = tuple(t.view_as(t) for t in inputs)  # so that one tensor in two places counts in each
+        values = f(*again)
+    return gradients(values, again, wanted, grads, create_graph=create)
+
+
+def gradients(
     values: tuple[Tensor, ...], inputs: tuple[Tensor, ...], wanted: tuple[bool, ...], grads: tuple[Tensor, ...],
     create_graph: bool = False,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
@@ -115,7 +126,7 @@ def _gradients_in_parts(
         with torch.enable_grad():
             leaves = tuple(t.detach().requires_grad_(w) for t, w in zip((part, *tables), wanted, strict=True))
             values = f(*leaves)
-        row, *sums = _gradients(values, leaves, wanted, tuple(behind))
+        row, *sums = gradients(values, leaves, wanted, tuple(behind))
         if by_x is not None and row is not None:
             by_x[start : start + len(part)] = row
         for total, more in zip(by_tables, sums, strict=True):

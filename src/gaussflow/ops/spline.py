@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate, side
-from gaussflow.ops._recompute import in_rows
+from gaussflow.ops._recompute import in_rows, is_traced
+from gaussflow.ops._spline_bins import Bins
+from gaussflow.ops._spline_gradients import Written, in_steps
 
 CHUNK = 2**18  # bytes of a temporary: a dozen stay in the caches, and large allocations page-fault
 LOOP_KNOTS = 20  # up to here comparing with one knot after the other is faster than a binary search
@@ -53,7 +55,7 @@ def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
-    return _in_chunks(_forward, x, xs, zs, slopes)
+    return _chosen(_forward, x, xs, zs, slopes)
 
 
 def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +66,7 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
     x, log_slope
         Points and :math:`\log dx/dz` (that of this direction), each (...).
     """
-    return _in_chunks(_backward, z, xs, zs, slopes)
+    return _chosen(_backward, z, xs, zs, slopes)
 
 
 def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,13 +93,31 @@ def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
     return saturate(x0 + w * xi + (above / d1 + (outside - above) / d0)), -log_slope
 
 
-def _in_chunks(
+def _chosen(
     f: Callable[..., tuple[Tensor, Tensor]], x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """``f`` on rows x (N, D) under shared tables (K, D), as many at a time as stay in the cache."""
-    shared = x.dim() == 2 and xs.dim() == zs.dim() == slopes.dim() == 2
-    step = max(1, CHUNK // (x.element_size() * max(1, x.shape[-1]))) if shared else 0
-    return in_rows(f, step, x, xs, zs, slopes) if shared else f(x, xs, zs, slopes)
+    """``f``, or for rows x (N, D) under shared tables (K, D) what is quickest: as many at a time as stay in the cache.
+
+    On a CPU rows are mapped and differentiated by formulas for all their numbers at once, `Bins`, unless a bin is
+    narrower or steeper than these take.
+    """
+    tables = (xs, zs, slopes)
+    if is_traced((x, *tables)) or x.dim() != 2:  # a trace must not look at shapes
+        return f(x, *tables)
+    if not all(t.shape[1:] == x.shape[1:] and t.dtype == x.dtype for t in tables):
+        return f(x, *tables)
+    step = max(1, CHUNK // (x.element_size() * max(1, x.shape[-1])))
+    plain = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    if not plain or len(x) < len(xs) or not x.shape[1]:  # making the tables of all bins is work for as many rows
+        return in_rows(f, step, x, *tables)
+    with torch.no_grad():
+        bins = Bins.of(*tables)
+    if bins is None:
+        return in_rows(f, step, x, *tables)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
+        found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
+        return found
+    return in_steps(bins.inverse if f is _backward else bins.forward, step, x)
 
 
 def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
