@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 OWNER = "TableSynthesizer.sample"
 IMPOSSIBLE = -60.0  # nats: conditions less likely than that are refused
 PROBES = 4000  # rows by which it is seen how likely conditions are
-EXPECTED, UNHEARD = 3.0, 0.02  # rows of the fit: if columns did not depend on one another, and by the law
+EXPECTED = 3.0  # rows of the fit that would have what is given, if columns did not depend on one another
+REFUSED, DOUBTED = (0.5, 0.05), (1.5, 0.1)  # rows that have it by the law, and their share of those expected
 PARTICLES = 128  # candidates for each row of a partial frame
 ROUNDS = 16  # times that candidates are drawn for rows without any
 
@@ -43,27 +45,43 @@ def sample_given(
     if not n:
         return draw_rows(joint, plan, 0, {}, random)[0]
     found = find_rows(joint, plan, n, given, random)
-    if found.weights.max() < IMPOSSIBLE or _unheard_of(joint, plan, found, given, fitted):
-        raise ValueError(_refusal(joint, plan, given, names, fitted))
+    law, expected = _rows_by_law(joint, plan, found, given, fitted)
+    if found.weights.max() < IMPOSSIBLE or (law < REFUSED[0] and law < REFUSED[1] * expected):
+        raise ValueError(_refusal(joint, plan, given, names, fitted, law))
+    if law < DOUBTED[0] and law < DOUBTED[1] * expected:
+        warnings.warn(
+            f"hardly any row has what was given of {', '.join(map(repr, names))} together: {law:.2g} of the {fitted} "
+            f"rows of the fit by the law, {expected:.2g} if the columns did not depend on one another. If none may, "
+            "say so with constraints=; suggest_constraints lists the rules that hold.",
+            stacklevel=4,
+        )
     return kept_rows(found, n, random)
 
 
-def _unheard_of(joint: Joint, plan: Plan, found: Found, given: Mapping[int, Allowed], fitted: int) -> bool:
-    """Whether many rows fitted would have what is given if columns did not depend on one another, and hardly any do."""
+def _rows_by_law(
+    joint: Joint, plan: Plan, found: Found, given: Mapping[int, Allowed], fitted: int
+) -> tuple[float, float]:
+    """Rows among those of the fit with what is given: by the law, and if columns did not depend on one another.
+
+    Infinite and 0 where that cannot be said: of one column, of a density, and where too few would be expected anyway.
+    """
     if len(given) < 2 or _has_density(joint, plan, given):
-        return False
-    law = fitted * float(np.exp(found.weights).mean())
-    if law >= UNHEARD:
-        return False
+        return np.inf, 0.0
+    law = fitted * float(np.exp(np.maximum(found.weights, -745.0)).mean())
+    if law >= DOUBTED[0]:
+        return law, 0.0
     free = draw_free(joint, plan, PROBES, np.random.default_rng(0))
-    return fitted * float(np.prod([_share(free, {j: each}) for j, each in given.items()])) >= EXPECTED
+    expected = fitted * float(np.prod([_share(free, {j: each}) for j, each in given.items()]))
+    return (law, expected) if expected >= EXPECTED else (np.inf, 0.0)
 
 
-def _refusal(joint: Joint, plan: Plan, given: Mapping[int, Allowed], names: Sequence[Any], fitted: int) -> str:
+def _refusal(
+    joint: Joint, plan: Plan, given: Mapping[int, Allowed], names: Sequence[Any], fitted: int, law: float
+) -> str:
     """What is said of conditions that no row has: which one stands in the way, and what would do."""
     free = draw_free(joint, plan, PROBES, np.random.default_rng(0))
     told = f"{OWNER} cannot draw rows with what was given of {', '.join(map(repr, names))} together: "
-    told += f"the law expects hardly any such row (less than {UNHEARD} among the {fitted} rows of the fit). "
+    told += f"the law expects hardly any such row ({min(law, REFUSED[0]):.1g} or less among {fitted} rows as fitted). "
     without = []
     for j, name in zip(given, names, strict=True):
         rest = {k: each for k, each in given.items() if k != j}

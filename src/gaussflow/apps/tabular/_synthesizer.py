@@ -174,8 +174,8 @@ class TableSynthesizer:
         ------
         ValueError
             For what no row can have, or hardly any: the message names the columns, and what would do. Hardly any is a
-            combination of which the law expects less than 0.02 rows among those fitted, while at least 3 would have it
-            if the columns did not depend on one another; or one with less than e^-60.
+            combination of which the law expects less than half a row among those fitted, and less than a twentieth of
+            those that would have it if the columns did not depend on one another, 3 at least; or with less than e^-60.
         """
         columns, _ = self._fitted("sample")
         random = np.random.default_rng(self.random_state if random_state is None else random_state)
