@@ -181,3 +181,22 @@ def test_what_cannot_be_grown_is_refused() -> None:
         grow(make_block, x, max_blocks=0, progress=False)
     with pytest.raises(ValueError, match="row 3, column 1"):
         grow(make_block, x.index_put((torch.tensor([3]), torch.tensor([1])), torch.tensor(torch.nan).double()))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_rows_of_the_caller_are_left_as_they_are(chunked: bool) -> None:
+    """What is fitted to is overwritten block by block, unless others hold it: with valid rows it is the caller's."""
+    x, valid = banana(2000, 1), banana(500, 2)
+    kept, kept_valid = x.clone(), valid.clone()
+    rows = as_rows([x[:900], x[900:]] if chunked else x)
+    for held_out in (valid, None):
+        flow, _ = grow(make_block, rows, valid=held_out, max_blocks=3, progress=False)
+        assert torch.equal(x, kept)
+        assert torch.equal(valid, kept_valid)
+        # each block was fitted to what those before it leave of the rows
+        train = rows if held_out is not None else rows.split(0.1, 0)[0]
+        parts = list(flow.transform)
+        for i, block in enumerate(parts[1:], 1):
+            before = Chain(*parts[:i])
+            fresh = make_block(i, torch.Generator().manual_seed(i)).double().fit(train.through(before))
+            assert all(torch.allclose(a, b) for a, b in zip(fresh.buffers(), block.buffers(), strict=True))

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from gaussflow.ops._sort import sorted_columns
+
 SPACINGS = 4
 
 
@@ -20,15 +22,15 @@ def marginal_losses(z: Tensor) -> Tensor:
     n = len(z)
     if n < 2 * SPACINGS:
         return z.new_full((z.shape[1],), torch.nan)
-    z = z.sort(0).values
+    z = sorted_columns(z).double()
     index = torch.arange(n, device=z.device)
     low, high = (index - SPACINGS).clamp(min=0), (index + SPACINGS).clamp(max=n - 1)
-    spacing = z[high] - z[low]
-    least = torch.where(spacing > 0, spacing, torch.inf).amin(0)
+    spacing = z[:, high] - z[:, low]
+    least = torch.where(spacing > 0, spacing, torch.inf).amin(1, keepdim=True)
     by_chance = torch.digamma((high - low).double()) - math.log(n + 1)
-    entropy = (torch.maximum(spacing, least).log() - by_chance[:, None]).mean(0)
-    loss = 0.5 * z.square().mean(0) + 0.5 * math.log(2 * math.pi) - entropy - _of_normal_columns(n)
-    return torch.where(least.isfinite(), loss, torch.inf)
+    entropy = (torch.maximum(spacing, least).log() - by_chance).mean(1)
+    loss = 0.5 * z.square().mean(1) + 0.5 * math.log(2 * math.pi) - entropy - _of_normal_columns(n)
+    return torch.where(least[:, 0].isfinite(), loss, torch.inf)
 
 
 def marginal_negentropies(z: Tensor) -> Tensor:

@@ -226,7 +226,7 @@ def negentropy(rows: Data, *, max_rows: int = MEASURE_ROWS) -> Estimate:
 
 def marginal_loss(rows: Rows) -> float:
     """Sum of the marginal losses in nats, constant coordinates left out; NaN for too few rows to tell."""
-    losses = marginal_losses(_sample(rows, MEASURE_ROWS))
+    losses = marginal_losses(rows.sample(MEASURE_ROWS)[0])
     return float(losses[losses != torch.inf].sum())
 
 

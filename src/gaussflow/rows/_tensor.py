@@ -51,7 +51,15 @@ class TensorRows(Rows):
 
     @override
     def through(self, transform: Map) -> Rows:
-        z, start = torch.empty_like(self.x), 0
+        return self._through(transform, torch.empty_like(self.x))
+
+    @override
+    def _onward(self, transform: Map) -> Rows:
+        return self._through(transform, self.x)
+
+    def _through(self, transform: Map, z: Tensor) -> Rows:
+        """The data after a transform, written into z (N, D)."""
+        start = 0
         for x, c in self.chunks():
             z[start : start + len(x)] = pushed([transform], x, c)
             start += len(x)

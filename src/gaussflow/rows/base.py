@@ -58,6 +58,10 @@ class Rows(ABC):
     def through(self, transform: Map) -> Rows:
         """The data after a transform: kept in memory where it fits, recomputed chunk by chunk where not."""
 
+    def _onward(self, transform: Map) -> Rows:
+        """`through`, written over these rows where they are in memory: for their only owner, who is done with them."""
+        return self.through(transform)
+
     @abstractmethod
     def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:
         """One side of `split`; ``offset`` is the number of rows before those held here."""

@@ -74,6 +74,10 @@ class RankRows(Rows):
         return RankRows(self.local.through(transform))
 
     @override
+    def _onward(self, transform: Map) -> Rows:
+        return RankRows(self.local._onward(transform))
+
+    @override
     def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:
         return RankRows(self.local._part(offset, fraction, seed, second))
 

@@ -101,7 +101,7 @@ def grow(
     check_int("grow", "seed", seed, 0)
     rows = as_rows(rows)
     train, held_out = held_out_from("grow", rows, valid, seed)
-    growth = Growth(make_block, train, held_out, seed)
+    growth = Growth(make_block, train, held_out, seed, owner=valid is None)
     if checkpoint is not None and Path(checkpoint).exists():
         growth.resume(checkpoint)
     with tqdm(total=max_blocks, initial=len(growth.history), desc="grow", unit="block", disable=not progress) as bar:
@@ -117,8 +117,9 @@ def grow(
 class Growth:
     """The state of a growing flow: blocks, what enters the next one, and the held-out nats after each."""
 
-    def __init__(self, make_block: MakeBlock, train: Rows, held_out: Rows, seed: int) -> None:
+    def __init__(self, make_block: MakeBlock, train: Rows, held_out: Rows, seed: int, owner: bool = False) -> None:
         self.make_block, self.train, self.held_out, self.seed = make_block, train, held_out, seed
+        self.owner = owner  # whether nobody else holds the rows to fit, so that they may be overwritten
         self.blocks: dict[int, Transform] = {}  # by the index of the try
         self.history = History()
         self.nats = [normal_nats(held_out)]  # before the first try, and after each
@@ -170,8 +171,9 @@ class Growth:
         return block.to(dtype=self.train.dtype, device=self.train.device)
 
     def _push(self, index: int, block: Transform) -> None:
-        self.train, self.held_out = self.train.through(block), self.held_out.through(block)
-        self.blocks[index] = block
+        self.train = self.train._onward(block) if self.owner else self.train.through(block)
+        self.held_out = self.held_out.through(block)
+        self.owner, self.blocks[index] = True, block
 
     def write(self, path: PathLike) -> None:
         """Write the checkpoint; of several ranks, the first writes."""

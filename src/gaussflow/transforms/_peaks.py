@@ -24,6 +24,7 @@ from gaussflow.transforms._lattice import even_places, shrunk
 
 PAIR_ROWS = 1024  # rows whose neighbours are counted
 RUNGS = 28  # distances compared, a factor sqrt(2) apart
+RUNGS_AT_ONCE = 4
 PER_WIDTH = 3  # bins in one width of a peak
 MOST_BINS = 8192  # rows beyond so many bins around the median are background
 STEPS = 16  # of expectation-maximisation
@@ -65,8 +66,7 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     columns = x.T.contiguous()
     start = torch.arange(0, n, max(1, n // PAIR_ROWS), device=x.device)
     r = 0.5 * scale * 2 ** (-0.5 * torch.arange(RUNGS, dtype=x.dtype, device=x.device))[:, None]  # (R, D), falling
-    found = count_up_to(columns, (columns[:, None, start] + r.T[:, :, None]).flatten(1))
-    pairs = (found.view(x.shape[1], RUNGS, len(start)) - 1 - start).sum(2).double()
+    pairs = torch.cat([_pairs(columns, start, some) for some in r.T.split(RUNGS_AT_ONCE, 1)], 1)
     wide, near = pairs[:, :-2], pairs[:, 2:]
     growth = torch.log2(wide.clamp(min=1) / near.clamp(min=1))
     sure = (near - 0.5 * wide > 5 * wide.clamp(min=1).sqrt()) & (growth < CLUMPED)
@@ -74,6 +74,12 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     held = near.gather(1, rung[:, None])
     inner = (pairs >= 0.5 * held).sum(1, keepdim=True) - 1  # the nearest rung that holds half of a peak's pairs
     return torch.where(least.isfinite(), r.T.gather(1, inner)[:, 0] / 1.1, 0.0)
+
+
+def _pairs(columns: Tensor, start: Tensor, r: Tensor) -> Tensor:
+    """How many values of ascending columns (D, n) follow those at ``start`` (S,) within distances r (D, R): (D, R)."""
+    found = count_up_to(columns, (columns[:, None, start] + r[:, :, None]).flatten(1))
+    return (found.view(*r.shape, len(start)) - 1 - start).sum(2).double()
 
 
 def separate(x: Tensor, width: Tensor, most: int, even: bool = False) -> Peaks:

@@ -30,6 +30,7 @@ SELECT_ROWS = 8192  # rows among which estimates are compared
 FIT_ROWS = 16384  # rows the chosen estimate is made from
 FOLDS = 4
 COLUMNS = 32  # looked at together: the estimates of all columns at once would need more memory than the rows
+FIT_COLUMNS = 8  # fitted together, likewise
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
@@ -55,23 +56,30 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
     xs, zs, slopes
         Knots, values and slopes of the map from x to z, each (K, D) float64, ascending or positive, and finite.
     """
-    u = normal_knots(max(GRID, knots)).to(rows.device)
     chosen, width = choose(rows.sample(SELECT_ROWS)[0], normal_knots(GRID).to(rows.device), knots)
-    data = Sorted.of(sorted_columns(rows.sample(FIT_ROWS)[0]).double().T)
-    value, slope = u.repeat(1, rows.dim), torch.ones_like(u).repeat(1, rows.dim)
+    ends, (x, _) = torch.stack(rows.range()), rows.sample(FIT_ROWS)
+    columns = zip(*(t.split(FIT_COLUMNS, -1) for t in (x, chosen, width, ends)), strict=True)
+    parts = [_fitted(some, mine, peaks, far, knots) for some, mine, peaks, far in columns]
+    xs, zs, slopes = (torch.cat(tables, 1) for tables in zip(*parts, strict=True))
+    return xs, zs, slopes
+
+
+def _fitted(x: Tensor, chosen: Tensor, width: Tensor, ends: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Knots, values and slopes (K, D) of columns x (n, D) by the chosen estimates; ``ends`` (2, D) of all rows."""
+    u, data = normal_knots(max(GRID, knots)).to(x.device), Sorted.of(sorted_columns(x).double().T)
+    value, slope = u.repeat(1, x.shape[1]), torch.ones_like(u).repeat(1, x.shape[1])
     for i, estimate in enumerate(ESTIMATES):
         mine = chosen == i
         if bool(mine.any()):
             q = estimate(data.columns(mine), u)
             value[:, mine], slope[:, mine] = q.value, q.slope
-    _reach_out(value, slope, u, *rows.range())
+    _reach_out(value, slope, u, *ends)
     index = kept_knots(torch.asinh((value - data.median) / data.scale), u, knots)
     xs, zs, slopes = value.gather(0, index), u.expand_as(value).gather(0, index), 1 / slope.gather(0, index)
     for i, even in enumerate((False, True), len(ESTIMATES)):
         mine = chosen == i
         if bool(mine.any()):
-            tables = peaked(data.columns(mine), width[mine], knots, even=even)
-            xs[:, mine], zs[:, mine], slopes[:, mine] = tables
+            xs[:, mine], zs[:, mine], slopes[:, mine] = peaked(data.columns(mine), width[mine], knots, even=even)
     return xs, zs, slopes
 
 
