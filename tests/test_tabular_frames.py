@@ -115,7 +115,7 @@ def test_it_is_an_estimator_of_scikit_learn():
 
     df = patients(120)
     model = clone(TableSynthesizer(random_state=3))
-    assert model.get_params() == {"constraints": None, "random_state": 3}
+    assert model.get_params()["random_state"] == 3
     with pytest.raises(ValueError, match="no parameter 'depth'"):
         model.set_params(depth=3)
     assert np.isfinite(cross_val_score(model, df, cv=3)).all()

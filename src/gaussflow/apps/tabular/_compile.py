@@ -83,7 +83,7 @@ def make_plan(rules: Sequence[Constraint], columns: Sequence[Column], codes: Seq
         if (shift := _shift(made, table)) is not None and shift.column not in {held.column for held in shifts}:
             shifts.append(shift)
     shifts = _in_turn(shifts, coded, rules, table)
-    views = [_view(table.columns[shift.column], table.codes[shift.column]) for shift in shifts]
+    views = [skeleton_of(table.columns[shift.column], table.codes[shift.column]) for shift in shifts]
     return Plan(coded, shifts, views)
 
 
@@ -261,8 +261,13 @@ def _in_turn(shifts: list[Shift], coded: list[Rule], rules: Sequence[Constraint]
     return shifts
 
 
-def _view(column: Column, x: Floats) -> Skeleton:
-    return number_skeleton(x, column.step, column.scale)
+def skeleton_of(column: Column, x: Floats) -> Skeleton:
+    """The states of a column whose numbers are x (n,)."""
+    if column.kind != "category":
+        return number_skeleton(x, column.step, column.scale)
+    points = np.arange(len(column.levels or []), dtype=np.float64)
+    seen = np.array([bool(np.isnan(x).any()), *(bool((x == point).any()) for point in points)])
+    return Skeleton(points, False, None, seen)
 
 
 def _few(x: Floats) -> bool:

@@ -67,6 +67,13 @@ class Plan:
         step = self._step(j)
         return np.round((x + shift) / step) * step if step else x + shift
 
+    def measured(self, codes: list[Floats]) -> list[Floats]:
+        """The numbers (n,) of columns, those measured from others less these."""
+        known, inner = dict(enumerate(codes)), list(codes)
+        for shift in self.shifts:
+            inner[shift.column] = self.inward(shift.column, codes[shift.column], shift.at(known))
+        return inner
+
     def allowed(self, j: int, known: Known, wanted: Wanted, n: int) -> Allowed | None:
         """What the rules leave for column j, given those known and what others must be; None for everything."""
         left: Allowed | None = None

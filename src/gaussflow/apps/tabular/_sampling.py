@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -189,7 +189,8 @@ def _refuse_broken(plan: Plan, known: Mapping[int, Floats], n: int, missing_is_g
         )
 
 
-def balanced_sizes(n: int, shares: Floats) -> list[int]:
+def balanced_sizes(n: int, shares: Iterable[float]) -> list[int]:
     """How many of n rows each level gets, by its share: whole numbers that sum to n."""
-    ends = np.round(np.cumsum(shares) / shares.sum() * n).astype(int)
+    summed = np.cumsum(list(shares))
+    ends = np.round(summed / summed[-1] * n).astype(int)
     return [int(size) for size in np.diff(ends, prepend=0)]

@@ -11,8 +11,8 @@ import numpy as np
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
-from gaussflow.apps.tabular._columns import Skeleton, number_skeleton
-from gaussflow.apps.tabular._compile import check_rules, make_plan
+from gaussflow.apps.tabular._columns import Skeleton
+from gaussflow.apps.tabular._compile import check_rules, make_plan, skeleton_of
 from gaussflow.apps.tabular._conditions import conditions, level_shares
 from gaussflow.apps.tabular._curve import Curve
 from gaussflow.apps.tabular._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
@@ -24,6 +24,8 @@ from gaussflow.apps.tabular._joint import Coded, Joint, fit_joint
 from gaussflow.apps.tabular._law import Bag, Law
 from gaussflow.apps.tabular._pack import Packer, unpacked
 from gaussflow.apps.tabular._plan import Plan, Shift
+from gaussflow.apps.tabular._private import Statement, fit_private
+from gaussflow.apps.tabular._private_law import Groups, TableLaw
 from gaussflow.apps.tabular._ridge import Ridge
 from gaussflow.apps.tabular._rules import Constraint, from_json, to_json
 from gaussflow.apps.tabular._sampling import balanced_sizes, complete, sample_given
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 
 LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)
 RULES = (Between, Combined, Gaps, Linear, Order, Plan, Shift, Steps, Total)
-CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES)}
+NOISY = (Groups, Statement, TableLaw)
+CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES, *NOISY)}
 
 
 class TableSynthesizer:
@@ -60,6 +63,14 @@ class TableSynthesizer:
     constraints
         Rules that all rows obey, as `suggest_constraints` lists them: `Inequality`, `Range`, `FixedCombinations`,
         `NullIf`, `NotNullIf`, `Sum`, `FunctionOf`. Rows of the fit that break one are refused.
+    epsilon, delta
+        With epsilon, the fit is differentially private for one row more or less: of the rows nothing is used but counts
+        with noise (Laplace; normal for a delta above 0), and the law is a simpler one, of each column given one other.
+        The noise is never seeded. No constraints and no weights then.
+    bounds
+        What columns may hold, which epsilon wants without a look at the rows: ``{column: (low, high)}`` for numbers and
+        times, ``(low, high, step)`` where they are multiples of a step (1 for integers, a day for times), or a list of
+        levels for text and for numbers that take few. Booleans and categories have them in their dtype.
     random_state
         Decides the halves of the rows that trees see, and the rows that `sample` draws: the same integer gives the
         same; None for other ones each time.
@@ -72,6 +83,8 @@ class TableSynthesizer:
         The law of their states and values.
     plan_, constraints_, rows_
         What the constraints leave for each column; the constraints; how many rows there were.
+    privacy_
+        With epsilon, what is guaranteed and what is not: print it. None otherwise.
     feature_names_in_, n_features_in_
         Names and number of the columns.
 
@@ -87,7 +100,8 @@ class TableSynthesizer:
     -----
     Sources: Rubin (1993) and Nowok, Raab and Dibben (2016) for synthesis column by column; Reiter (2005) for trees in
     it. Rounded numbers follow Heitjan and Rubin (1991), grids that are nested included.
-    Rare categories, repeated numbers and the ends of ranges come from the rows as they are: this is no formal privacy.
+    Without epsilon, rare categories, repeated numbers and the ends of ranges come from the rows as they are: that is no
+    formal privacy. With it: Dwork, McSherry, Nissim and Smith (2006); McKenna, Miklau and Sheldon (2021) for the tree.
 
     Examples
     --------
@@ -102,8 +116,17 @@ class TableSynthesizer:
     (7, 5)
     """
 
-    def __init__(self, *, constraints: Sequence[Constraint] | None = None, random_state: int | None = 0) -> None:
+    def __init__(
+        self,
+        *,
+        constraints: Sequence[Constraint] | None = None,
+        epsilon: float | None = None,
+        delta: float = 0.0,
+        bounds: Mapping[Any, Any] | None = None,
+        random_state: int | None = 0,
+    ) -> None:
         self.constraints = constraints
+        self.epsilon, self.delta, self.bounds = epsilon, delta, bounds
         self.random_state = random_state
 
     def fit(self, df: pd.DataFrame, y: object = None, sample_weight: Any = None) -> Self:
@@ -125,14 +148,16 @@ class TableSynthesizer:
         owner = "TableSynthesizer.fit"
         need("sklearn", "fitting a table")
         df = check_fit_frame(df, owner)
+        if self.epsilon is not None:
+            return self._fit_private(df, sample_weight, owner)
         weights = check_weights(sample_weight, len(df), owner)
         df, weights = df[weights > 0], weights[weights > 0]
         columns = [read_column(df[name], owner) for name in df.columns]
         codes = [column.codes(df[column.name], owner) for column in columns]
         rules = check_rules(self.constraints, owner)
         plan = make_plan(rules, columns, codes, owner)
-        codes = _measured(plan, codes)
-        skeletons = [_skeleton(column, x) for column, x in zip(columns, codes, strict=True)]
+        codes = plan.measured(codes)
+        skeletons = [skeleton_of(column, x) for column, x in zip(columns, codes, strict=True)]
         pairs = [skeleton.states(x) for skeleton, x in zip(skeletons, codes, strict=True)]
         coded = Coded([state for state, _ in pairs], [x for _, x in pairs])
         ordered = [column.kind != "category" or column.ordered for column in columns]
@@ -187,8 +212,12 @@ class TableSynthesizer:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise ValueError(f"TableSynthesizer.sample wants how many rows, 0 or more; got {n!r}.")
         if balance is not None:
-            shares = level_shares(balance, columns, self._views())
-            return frame_of(self._balanced(int(n), dict(given or {}), *shares, random), columns)
+            name, shares = level_shares(balance, columns, self._views())
+            if name in (given := dict(given or {})):
+                raise ValueError(f"TableSynthesizer.sample was given {name!r} twice, by given and by balance.")
+            sizes = zip(shares, balanced_sizes(int(n), shares.values()), strict=True)
+            parts = [self._drawn(size, {**given, name: level}, random) for level, size in sizes if size or not n]
+            return frame_of(taken(joined(parts), random.permutation(int(n))), columns)
         return frame_of(self._drawn(int(n), given or {}, random), columns)
 
     def impute(self, df: pd.DataFrame, random_state: int | None = None) -> pd.DataFrame:
@@ -276,6 +305,7 @@ class TableSynthesizer:
             "plan": packer.json(self.plan_),
             "constraints": [to_json(rule) for rule in self.constraints_],
             "rows": self.rows_,
+            "privacy": packer.json(self.privacy_),
             "random_state": self.random_state,
         }
         write_checkpoint(path, packer.tensors(), meta, kind="table")
@@ -289,8 +319,12 @@ class TableSynthesizer:
                 rules = [from_json(rule) for rule in file.meta.get("constraints", [])]
                 model = cls(constraints=rules or None, random_state=file.meta["random_state"])
                 model.joint_ = unpacked(file.meta["joint"], tensors, CLASSES)
+                privacy = unpacked(file.meta.get("privacy"), tensors, CLASSES)
+                model.epsilon, model.delta = (privacy.epsilon, privacy.delta) if privacy else (None, 0.0)
                 plan = unpacked(file.meta["plan"], tensors, CLASSES) if "plan" in file.meta else Plan()
-                model._hold(unpacked(file.meta["columns"], tensors, CLASSES), plan, rules, file.meta.get("rows", 0))
+                model._hold(
+                    unpacked(file.meta["columns"], tensors, CLASSES), plan, rules, file.meta.get("rows", 0), privacy
+                )
                 model.sample(1)
             except Exception as error:
                 raise ValueError(f"{path} cannot be loaded: {error}.") from error
@@ -298,7 +332,8 @@ class TableSynthesizer:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name; ``deep`` is for scikit-learn and changes nothing."""
-        return {"constraints": self.constraints, "random_state": self.random_state}
+        names = ("constraints", "epsilon", "delta", "bounds", "random_state")
+        return {name: getattr(self, name) for name in names}
 
     def set_params(self, **parameters: Any) -> Self:
         """Change some of the constructor's arguments, and return self."""
@@ -320,24 +355,25 @@ class TableSynthesizer:
         wanted = conditions(given, self.columns_, self._views())
         return sample_given(self.joint_, self.plan_, n, wanted, list(given), self.rows_, random)
 
-    def _balanced(
-        self, n: int, given: dict[Any, Any], name: Any, shares: dict[Any, float], random: np.random.Generator
-    ) -> Coded:
-        """Rows of each level by its share, mixed."""
-        if name in given:
-            raise ValueError(f"TableSynthesizer.sample was given {name!r} twice, by given and by balance.")
-        sizes = balanced_sizes(n, np.array(list(shares.values())))
-        parts = [
-            self._drawn(size, {**given, name: level}, random) for level, size in zip(shares, sizes, strict=True) if size
-        ]
-        return taken(joined(parts), random.permutation(n)) if parts else self._drawn(0, {}, random)
-
     def _views(self) -> list[Skeleton]:
         """The states of the columns as frames have them."""
         return [self.plan_.view(j, skeleton) for j, skeleton in enumerate(self.joint_.skeletons)]
 
-    def _hold(self, columns: list[Column], plan: Plan, rules: list[Constraint], rows: int) -> None:
+    def _fit_private(self, df: pd.DataFrame, sample_weight: Any, owner: str) -> Self:
+        if self.constraints or sample_weight is not None:
+            raise ValueError(
+                f"{owner} with epsilon takes no constraints and no sample_weight: rules checked on rows tell of them, "
+                "and weights change what one row can do. Leave them out."
+            )
+        columns, self.joint_, rows, privacy = fit_private(df, self.epsilon, self.delta, self.bounds, owner)
+        self._hold(columns, Plan(), [], rows, privacy)
+        return self
+
+    def _hold(
+        self, columns: list[Column], plan: Plan, rules: list[Constraint], rows: int, privacy: Statement | None = None
+    ) -> None:
         self.columns_, self.plan_, self.constraints_, self.rows_ = columns, plan, rules, rows
+        self.privacy_ = privacy
         self.feature_names_in_ = np.array([column.name for column in columns], dtype=object)
         self.n_features_in_ = len(columns)
 
@@ -357,21 +393,3 @@ class TableSynthesizer:
             return coded_frame(frame, [columns[j]], [skeleton], owner).values[0]
 
         return frame_of(complete(joint, self.plan_, columns, df, codes, missing_is_given, random), columns)
-
-
-def _skeleton(column: Column, x: Floats) -> Skeleton:
-    """The states of a column whose numbers are x (n,)."""
-    if column.kind != "category":
-        return number_skeleton(x, column.step, column.scale)
-    points = np.arange(len(column.levels or []), dtype=np.float64)
-    seen = np.array([bool(np.isnan(x).any()), *(bool((x == point).any()) for point in points)])
-    return Skeleton(points, False, None, seen)
-
-
-def _measured(plan: Plan, codes: list[Floats]) -> list[Floats]:
-    """The numbers (n,) of columns, those measured from others less these."""
-    known = dict(enumerate(codes))
-    inner = list(codes)
-    for shift in plan.shifts:
-        inner[shift.column] = plan.inward(shift.column, codes[shift.column], shift.at(known))
-    return inner
