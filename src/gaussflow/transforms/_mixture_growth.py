@@ -27,6 +27,7 @@ STEPS, MORE_STEPS = 16, 4  # of expectation maximisation, from the start and aft
 STILL = 1e-2  # nats a row: a step that gains less is the last
 LEAST_ROWS = 8  # rows a component
 LOSS_OF_TWO = 0.05  # nats a row by which two components are worse than one where there is nothing to be found
+SURE = 2.0  # standard errors by which a doubling has to lose to be the last
 FEW_COMPONENTS = 16  # where there is no room for so many in each mixture of the bag, it holds fewer mixtures
 STILL_GAIN, LEAST_PRIOR = 1e-3, 0.05  # nats a row that another prior has to buy, and rows that it counts as
 LEAST_GAIN = 1e-3  # nats a coordinate that components have to buy in two doublings
@@ -64,12 +65,12 @@ class Growth:
         self.fits: dict[int, list[Fit]] = {}
 
     def grow(self, most: int) -> int:
-        """Double the components until two doublings bought too little, or two components lose; the best number."""
+        """Double the components until a doubling surely loses, or two bought too little; the best number."""
         scores, size, dim = [self._mean(1)], 2, self.folds[0].held_out.shape[1] - self.given
         while size <= min(most, len(self.folds[0].fitted.u) // LEAST_ROWS):
             scores.append(self._mean(size))
             stalled = max(scores) < max(scores[:-2], default=-torch.inf) + LEAST_GAIN * dim
-            if stalled or (size == 2 and scores[1] < scores[0] - LOSS_OF_TWO):
+            if stalled or (size == 2 and scores[1] < scores[0] - LOSS_OF_TWO) or self._lost(size):
                 break
             size *= 2
         best = int(2 ** max(range(len(scores)), key=scores.__getitem__))
@@ -102,6 +103,11 @@ class Growth:
         if size not in self.fits:
             self.fits[size] = [self._fit(size, fold) for fold in self.folds]
         return torch.cat([fit.score for fit in self.fits[size]])
+
+    def _lost(self, size: int) -> bool:
+        """Whether rows held out surely like the mixtures of half the size better."""
+        loss = self.score(size // 2) - self.score(size)
+        return float(loss.mean()) > SURE * float(loss.std()) / math.sqrt(len(loss))
 
     def _mean(self, size: int) -> float:
         return float(self.score(size).mean())
