@@ -10,7 +10,7 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._columns import Skeleton
+from gaussflow.apps.tabular._columns import FEW, Skeleton
 from gaussflow.apps.tabular._grid import BINS, Grid
 from gaussflow.apps.tabular._schema import Column, short
 
@@ -50,7 +50,8 @@ class Domain:
                 return self.column.codes(series, OWNER)
             values = series if self.column.kind == "time" else series.replace([np.inf, -np.inf], [1e300, -1e300])
             codes: Floats = self.column.codes(values, OWNER)
-            return np.clip(codes, self.skeleton.low, self.skeleton.high)
+            ends = [*self.skeleton.points, self.skeleton.low, self.skeleton.high]
+            return np.clip(codes, min(ends), max(ends))
         told = series.astype(object).where(series.isin(self.column.levels or []).to_numpy(dtype=bool), None)
         return self.column.codes(told, OWNER)
 
@@ -122,16 +123,19 @@ def _between(series: pd.Series, told: Any, owner: str) -> Domain:
     column, low, high = _of_time(series, told) if series.dtype.kind in "mM" else _of_number(series, told, owner)
     if not np.isfinite([low, high]).all() or not low < high:
         raise ValueError(f"{owner} wants finite bounds of column {name!r}, the lower first; got {told!r}.")
-    step = column.step
-    grid = Grid(np.array([step]), np.zeros(BINS - 1), np.zeros((0, BINS))) if step else None
-    seen = np.array([column.nullable, True])
+    step, points = column.step, np.array([low, high])  # cells of their own: what lies beyond is at them
     if not step:
-        points = np.array([low, high])  # on the line, what lies beyond the ends is at them
         seen = np.array([column.nullable, True, True, True])
         return Domain(column, Skeleton(points, True, None, seen, low, high), np.linspace(low, high, FINE + 1))
+    grid = Grid(np.array([step]), np.zeros(BINS - 1), np.zeros((0, BINS)))
+    if round((high - low) / step) < FEW:
+        points = np.empty(0)
+    else:
+        low, high = low + step, high - step
     count = round((high - low) / step) + 1
+    seen = np.array([column.nullable, *([True] * len(points)), True])
     firsts = np.unique(np.round(np.linspace(0, count, min(FINE, count) + 1)))
-    return Domain(column, Skeleton(np.empty(0), True, grid, seen, low, high), low + (firsts - 0.5) * step)
+    return Domain(column, Skeleton(points, True, grid, seen, low, high), low + (firsts - 0.5) * step)
 
 
 def _of_number(series: pd.Series, told: tuple[Any, ...], owner: str) -> tuple[Column, float, float]:
