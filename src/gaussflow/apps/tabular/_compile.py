@@ -42,6 +42,9 @@ class Table:
             for column, x in zip(columns, codes, strict=True)
         ]
 
+        pairs = zip(self.columns, self.codes, strict=True)
+        self._few = [column.kind == "category" or _few(x) for column, x in pairs]
+
     def index(self, name: Name, rule: Constraint) -> int:
         """The place of a column that a rule names."""
         names = [column.name for column in self.columns]
@@ -53,7 +56,7 @@ class Table:
 
     def few(self, j: int) -> bool:
         """Whether a column has levels, or so few numbers that each is a state of its own."""
-        return self.columns[j].kind == "category" or _few(self.codes[j])
+        return self._few[j]
 
 
 def check_rules(rules: object, owner: str) -> list[Constraint]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._axes import family, linear
+from gaussflow.apps.tabular._axes import affine, family, linear
 from gaussflow.apps.tabular._compile import Table, coded_rule
 from gaussflow.apps.tabular._frames import check_fit_frame
 from gaussflow.apps.tabular._rules import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_ROWS = 10  # that speak for a rule
+FIRST = 16  # rows that most sums fail on already
 SCREEN = 200  # rows that most pairs of columns fail on already
 MOST_LEVELS = 50  # of columns that combinations or gaps are looked for in
 MOST_PARTS = 3  # of a sum
@@ -136,13 +137,17 @@ def _of_two(rule: Constraint) -> frozenset[Any] | None:
 def _orders(table: Table) -> Iterator[Suggestion]:
     """Inequalities between columns whose ranges overlap."""
     names = [column.name for column in table.columns]
+    values = np.stack([_values(table, j) for j in range(len(names))])
+    slack = 1e-9 * np.nanmax(np.abs(np.nan_to_num(values)), axis=1)
     for a, b in ((a, b) for a in range(len(names)) for b in range(len(names)) if a != b):
         kinds = family(table.columns[a]), family(table.columns[b])
         if kinds[0] != kinds[1] or kinds[0] == ("categories without order",):
             continue
-        x, y = linear([a], table.columns[b], table.columns), table.codes[b]
-        x = x.offset + x.ratios[0] * table.codes[a]
-        if (x[:SCREEN] > y[:SCREEN]).any() or (x > y).any():
+        if (values[a, :SCREEN] > values[b, :SCREEN] + slack[b]).any():
+            continue
+        base, y = linear([a], table.columns[b], table.columns), table.codes[b]
+        x = base.offset + base.ratios[0] * table.codes[a]
+        if (x > y).any():
             continue
         both = ~np.isnan(x) & ~np.isnan(y)
         x, y = x[both], y[both]
@@ -179,22 +184,45 @@ def _sums(table: Table) -> Iterator[Suggestion]:
     numbers = [j for j, column in enumerate(table.columns) if column.kind == "number" and _varies(table.codes[j])]
     sizes = range(2, 1 + (MOST_PARTS if len(numbers) <= FEW_COLUMNS else 2))
     done: set[int] = set()
+    for parts, total in _candidates(table, numbers, sizes):
+        rows = _speaking([table.codes[j] for j in parts], table.codes[total])
+        rule = Sum(tuple(names[j] for j in parts), names[total])
+        if total in done or rows.sum() < LEAST_ROWS or _breaks(rule, table):
+            continue
+        done.add(total)
+        others = len(np.unique(table.codes[total][rows]))
+        yield Suggestion(rule, int(rows.sum()), -float(rows.sum() * np.log(max(others, 1.0))))
+
+
+def _candidates(table: Table, numbers: list[int], sizes: range) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Parts and totals that agree in the first rows."""
+    values = {j: _values(table, j)[:FIRST] for j in numbers}
     for size in sizes:
-        for parts in combinations(numbers, size):
-            for total in (j for j in numbers if j not in parts and j not in done):
-                base = linear(list(parts), table.columns[total], table.columns)
-                first = base.at({j: table.codes[j][:SCREEN] for j in parts}) - table.codes[total][:SCREEN]
-                if np.nanmax(np.abs(first), initial=0.0) > 1e-9 * np.nanmax(
-                    np.abs(table.codes[total][:SCREEN]), initial=1
-                ):
-                    continue
-                rule = Sum(tuple(names[j] for j in parts), names[total])
-                rows = _speaking([table.codes[j] for j in parts], table.codes[total])
-                if rows.sum() < LEAST_ROWS or coded_rule(rule, table).broken(dict(enumerate(table.codes))).any():
-                    continue
-                done.add(total)
-                others = len(np.unique(table.codes[total][rows]))
-                yield Suggestion(rule, int(rows.sum()), -float(rows.sum() * np.log(max(others, 1.0))))
+        several = list(combinations(numbers, size))
+        if not several:
+            continue
+        sums = np.zeros((len(several), len(values[numbers[0]])))
+        for k in range(size):
+            sums += np.stack([values[parts[k]] for parts in several])
+        for total in numbers:
+            size_of = np.nanmax(np.abs(values[total]), initial=0.0)
+            apart = np.nanmax(np.abs(sums - values[total]), axis=1, initial=0.0)
+            step = table.columns[total].step / table.columns[total].unit
+            for at in np.flatnonzero(apart <= max(1e-9 * size_of, 0.51 * step)):
+                if total not in several[at]:
+                    yield several[at], total
+
+
+def _breaks(rule: Constraint, table: Table) -> bool:
+    """Whether some row breaks a rule."""
+    return bool(coded_rule(rule, table).broken(dict(enumerate(table.codes))).any())
+
+
+def _values(table: Table, j: int) -> Floats:
+    """The values (n,) of a column; times in nanoseconds, as exact as floats are."""
+    slope, start = affine(table.columns[j])
+    values: Floats = table.codes[j] * float(slope) + float(start)
+    return values
 
 
 def _varies(x: Floats) -> bool:
@@ -221,10 +249,10 @@ def _functions(table: Table) -> Iterator[Suggestion]:
             continue
         rule = FunctionOf(names[j], names[source])
         try:
-            made = coded_rule(rule, table)
-        except ValueError:
+            broken = _breaks(rule, table)
+        except ValueError:  # no line, and no few steps
             continue
-        if not made.broken(dict(enumerate(table.codes))).any():
+        if not broken:
             done.add(_pair(source, j))
             yield Suggestion(rule, int(both.sum()), log_chance)
 
