@@ -150,5 +150,5 @@ def test_chunks_of_rows_change_nothing():
     tables = mixture(dim=2)
     whole, slopes = mixture_to_normal(x, tables)
     rows = torch.func.vmap(lambda r: mixture_to_normal(r, tables)[0])(x)
-    assert torch.equal(whole, rows)
+    torch.testing.assert_close(whole, rows, rtol=1e-11, atol=1e-11)  # on many rows a tail is a sum and not a logarithm
     assert slopes.shape == x.shape

@@ -56,7 +56,16 @@ def in_rows(f: Rowwise, step: int, x: Tensor, *tables: Tensor) -> tuple[Tensor, 
             return torch.cat(firsts), torch.cat(seconds)
         found: tuple[Tensor, Tensor] = _Recomputed.apply(f, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
-    return _in_parts(f, step, x, tables)
+    return in_steps(lambda part: f(part, *tables), step, x)
+
+
+def in_steps(f: Callable[[Tensor], tuple[Tensor, Tensor]], step: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Two values of every number of x (N, D), ``step`` rows at a time."""
+    first, second = torch.empty_like(x), torch.empty_like(x)
+    for part, a, b in zip(x.split(step), first.split(step), second.split(step), strict=True):
+        for target, value in zip((a, b), f(part), strict=True):
+            target.copy_(value)
+    return first, second
 
 
 def is_traced(tensors: tuple[Tensor, ...]) -> bool:
@@ -68,21 +77,13 @@ def is_traced(tensors: tuple[Tensor, ...]) -> bool:
     return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
 
 
-def _in_parts(f: Rowwise, step: int, x: Tensor, tables: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    first, second = torch.empty_like(x), torch.empty_like(x)
-    for part, a, b in zip(x.split(step), first.split(step), second.split(step), strict=True):
-        for target, value in zip((a, b), f(part, *tables), strict=True):
-            target.copy_(value)
-    return first, second
-
-
 class _Recomputed(torch.autograd.Function):
     @staticmethod
     @override
     def forward(ctx: Any, f: Rowwise, step: int, x: Tensor, *tables: Tensor) -> tuple[Tensor, Tensor]:
         ctx.f, ctx.step = f, step
         ctx.save_for_backward(x, *tables)
-        return _in_parts(f, step, x, tables)
+        return in_steps(lambda part: f(part, *tables), step, x)
 
     @staticmethod
     @override

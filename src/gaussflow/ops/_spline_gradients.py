@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow.ops._recompute import gradients_by_itself, is_traced
+from gaussflow.ops._recompute import gradients_by_itself, in_steps, is_traced
 from gaussflow.ops._spline_bins import Bins
 
 Spline: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -48,15 +48,6 @@ class Written(torch.autograd.Function):
         for part, out, *behind in zip(*(t.split(ctx.step) for t in (x, by_x, *grads)), strict=True):
             out.copy_(sums.add(ctx.bins, part, *behind, inverse=ctx.inverse))
         return None, None, None, None, by_x, *sums.by_tables(ctx.bins, slopes)
-
-
-def in_steps(f: Callable[[Tensor], tuple[Tensor, Tensor]], step: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Two values of every number of x (N, D), ``step`` rows at a time."""
-    first, second = torch.empty_like(x), torch.empty_like(x)
-    for part, a, b in zip(x.split(step), first.split(step), second.split(step), strict=True):
-        for target, value in zip((a, b), f(part), strict=True):
-            target.copy_(value)
-    return first, second
 
 
 class Sums(NamedTuple):

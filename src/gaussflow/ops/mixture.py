@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._finite import saturate, side
-from gaussflow.ops._recompute import in_rows
+from gaussflow.ops._normals import Written
+from gaussflow.ops._recompute import in_rows, in_steps, is_traced
 from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
 
 __all__ = [
@@ -64,7 +65,8 @@ GRID = (  # in scales to both sides of a mean: knots for the inverse
     REACH,
 )
 INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
-CHUNK = 2**17  # elements of a temporary: it stays in the cache, and large allocations page-fault
+MANY = 0.25  # share of points in the tails beyond which all go by way of logarithms
+CHUNK = 2**18  # elements of a temporary: it stays in the cache, and large allocations page-fault
 
 
 def normal_kernel(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,11 +145,40 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
-    if x.dim() != 2:
-        return _to_normal(x, mixture)
     *tables, kernel = mixture
-    step = max(1, CHUNK // mixture.means.numel())
-    return in_rows(lambda x, w, m, s: _to_normal(x, Mixture(w, m, s, kernel)), step, x, *tables)
+
+    def whole(x: Tensor, w: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        return _to_normal(x, Mixture(w, m, s, kernel))
+
+    if is_traced((x, *tables)) or x.dim() != 2:
+        return _to_normal(x, mixture)
+    step = max(1, CHUNK // max(1, mixture.means.numel()))
+    alike = all(t.shape[1:] == x.shape[1:] and t.dtype == x.dtype for t in tables)
+    if not (alike and kernel is normal_kernel and x.device.type == "cpu"):
+        return in_rows(whole, step, x, *tables)
+    with torch.no_grad():
+        quick = _quick(mixture)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
+        found: tuple[Tensor, Tensor] = Written.apply(whole, quick, step, x, *tables)  # type: ignore[no-untyped-call]
+        return found
+    return in_steps(quick, step, x)
+
+
+def _quick(mixture: Mixture) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The map of points x (n, D) by a mixture of normal laws, by way of `normals_to_normal`."""
+    low, high = mixture.reach()
+    log_weights, means, log_scales = (t[:, None] for t in mixture[:3])
+    per_scale, weights = (-log_scales).exp(), log_weights.exp()
+    below = (torch.special.ndtr((mixture.means - means) * per_scale) * weights).sum(0)  # of each mean
+    middle = mixture.means.gather(0, (below - 0.5).abs().argmin(0, keepdim=True))[0]
+
+    def quick(x: Tensor) -> tuple[Tensor, Tensor]:
+        inside = torch.clamp(x, low, high)
+        right = side(inside - middle)
+        z, log_slope = normals_to_normal((inside - means).mul_(per_scale), per_scale, weights, right)
+        return saturate(z.addcmul_(x - inside, log_slope.exp())), log_slope
+
+    return quick
 
 
 def mixture_knots(mixture: Mixture) -> Tensor:
@@ -221,20 +252,24 @@ def tails_to_normal(
     unit = top.exp()
     p, q = passed - unit * excess, ahead + unit * excess
     one_sided = (passed * ahead == 0).to(u.dtype)
-    log_part = (one_sided * both + (1 - one_sided) * torch.minimum(p, q)).log()
+    right = side(p - q)
+    smaller = torch.lerp(p, q, 0.5 + 0.5 * right)  # a minimum would halve the gradients of two equal tails, as in a gap
+    log_part = (one_sided * both + (1 - one_sided) * smaller).log()
     scale = one_sided * top
     v = normal_tail_quantile(log_part + scale)
     density = (relative * (factor * per_scale)).sum(0).log() + (top - scale)
     log_slope = density - log_part + mills_ratio(v).log()
-    return v * side(p - q), log_slope
+    return v * right, log_slope
 
 
-def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def normals_to_normal(
+    u: Tensor, per_scale: Tensor, weights: Tensor, right: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     r"""`tails_to_normal` with the normal kernel, several times faster, where no gradients and no tracing are wanted.
 
-    One tail is a sum of :math:`\tfrac12 \operatorname{erfc}(u / \sqrt 2)` and the other what it leaves. The elements
-    with a tail so small that this would cost digits, a ten-thousandth in double and a fiftieth in single precision, and
-    those whose density would underflow, in gaps, are mapped again by way of logarithms.
+    One tail is a sum of :math:`\tfrac12 \operatorname{erfc}(u / \sqrt 2)`, and the other what it leaves, which costs
+    digits where that is little. So it helps to know on which side of the middle a point lies. Elements where digits
+    would be lost, and those whose density would underflow, in gaps, are mapped again by way of logarithms.
 
     Parameters
     ----------
@@ -242,6 +277,8 @@ def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Te
         As `tails_to_normal` takes them.
     weights
         Normalised over the components; of a shape that broadcasts to that of u.
+    right
+        1 for points that lie right of about the middle of their mixture and -1 for the others (...); None for 1.
 
     Returns
     -------
@@ -257,15 +294,22 @@ def normals_to_normal(u: Tensor, per_scale: Tensor, weights: Tensor) -> tuple[Te
     >>> z.shape, log_slope.shape
     (torch.Size([5]), torch.Size([5]))
     """
-    edge = u * math.sqrt(0.5)
-    above = (torch.erfc(edge) * weights).sum(0) / 2
-    density = (edge.square_().neg_().exp_() * weights).mul_(per_scale).sum(0) * INVERSE_SQRT_2PI
-    tail = torch.minimum(above, 1 - above)
+    edge = u * math.sqrt(0.5) if right is None else u * (right * math.sqrt(0.5))
+    beyond = torch.erfc(edge).mul_(weights).sum(0).div_(2)
+    density = edge.square_().neg_().exp_().mul_(weights * per_scale).sum(0).mul_(INVERSE_SQRT_2PI)
+    rest = 1 - beyond
+    tail = torch.minimum(beyond, rest)
     v = normal_tail_quantile(tail.log())
-    z, log_slope = v * side(0.5 - above), density.log() - tail.log() + mills_ratio(v).log()
+    z, log_slope = v * side(rest - beyond), density.log() - tail.log() + mills_ratio(v).log()
+    z = z if right is None else z * right
     info = torch.finfo(u.dtype)
-    lost = (tail < (1e-4 if u.dtype == torch.float64 else 2e-2)) | (density < info.tiny / info.eps)
-    if bool(lost.any()):
-        per_scale, weights = (t.expand_as(u)[:, lost] for t in (per_scale, weights))
-        z[lost], log_slope[lost] = tails_to_normal(u[:, lost], per_scale, weights.log())
+    far, little = (1e-20, 1e-4) if u.dtype == torch.float64 else (1e-4, 5e-2)
+    lost = (beyond < far) | (rest < little) | (density < info.tiny / info.eps)
+    count = int(lost.sum())
+    if count > MANY * lost.numel():
+        return tails_to_normal(u, per_scale, weights.log())
+    if count:
+        here = lost.nonzero().unbind(1)
+        u, per_scale, weights = (t.expand_as(u).movedim(0, -1)[here].T for t in (u, per_scale, weights))
+        z[here], log_slope[here] = tails_to_normal(u, per_scale, weights.log())
     return z, log_slope

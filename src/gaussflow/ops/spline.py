@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate, side
-from gaussflow.ops._recompute import in_rows, is_traced
+from gaussflow.ops._recompute import in_rows, in_steps, is_traced
 from gaussflow.ops._spline_bins import Bins
-from gaussflow.ops._spline_gradients import Written, in_steps
+from gaussflow.ops._spline_gradients import Written
 
 CHUNK = 2**18  # bytes of a temporary: a dozen stay in the caches, and large allocations page-fault
 LOOP_KNOTS = 20  # up to here comparing with one knot after the other is faster than a binary search
