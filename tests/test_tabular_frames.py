@@ -95,7 +95,11 @@ def test_a_file_that_is_made_up_is_refused(tmp_path):
         joint = meta["joint"]
         if change == "circle":
             trees = [
-                tree for law in joint["laws"] for tree in law["value_bag"]["trees"] if tree["left"]["shape"][0] > 1
+                tree
+                for law in joint["laws"]
+                for bag in ("value_bag", "state_bag")
+                for tree in law[bag]["trees"]
+                if tree["left"]["shape"][0] > 1
             ]
             tensors["integers"][trees[0]["left"]["start"]] = 0
         elif change == "order":

@@ -28,7 +28,7 @@ def test_a_table_of_states_and_integers_sums_to_one():
     assert np.exp(model.log_prob(frame)).sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_rounded_digits_on_nested_grids_sum_to_one():
+def test_rounded_digits_sum_to_one_and_come_back():
     random = np.random.default_rng(1)
     x = random.normal(130, 40, 1000).round()
     tens = random.random(1000) < 0.4
@@ -36,12 +36,37 @@ def test_rounded_digits_on_nested_grids_sum_to_one():
     x = np.where(tens, np.round(x / 10) * 10, np.where(fives, np.round(x / 5) * 5, x))
     df = pd.DataFrame({"pressure": x.astype("int64")})
     model = TableSynthesizer().fit(df)
-    assert list(model.joint_.skeletons[0].grid.steps) == [10, 5, 1]
+    assert model.joint_.skeletons[0].grid.period % 10 == 0
     every = pd.DataFrame({"pressure": np.arange(-4000, 4001)})
     assert np.exp(model.log_prob(every)).sum() == pytest.approx(1, abs=1e-6)
     drawn = model.sample(20_000)["pressure"]
     for step in (10, 5):
         assert (drawn % step == 0).mean() == pytest.approx((x % step == 0).mean(), abs=0.03)
+
+
+def test_means_of_few_readings_are_fractions():
+    """Means of one to four readings: thirds and quarters are as frequent as they were, and even digits of their own."""
+    random = np.random.default_rng(3)
+    draw = lambda n: np.array([random.normal(140, 4, random.integers(1, 5)).round().mean() for _ in range(n)]).round(3)  # noqa: E731
+    df = pd.DataFrame({"sodium": draw(1500)})
+    model = TableSynthesizer().fit(df)
+    assert model.joint_.skeletons[0].grid.period == 1000
+    fresh, drawn = draw(6000), model.sample(6000)["sodium"].to_numpy()
+    for part in (0.0, 0.333, 0.667, 0.5, 0.25, 0.75):
+        shares = [np.isclose(values % 1, part, atol=2e-4).mean() for values in (fresh, drawn)]
+        assert shares[1] == pytest.approx(shares[0], abs=0.025), part
+    others = ~np.isin(np.round(drawn * 1000) % 1000, [0, 333, 667, 500, 250, 750])
+    assert others.mean() < 0.02
+
+
+def test_weekdays_are_a_period():
+    random = np.random.default_rng(4)
+    days = random.integers(0, 700, 3000)
+    days = days[(days % 7 < 5) | (random.random(3000) < 0.1)]
+    df = pd.DataFrame({"day": pd.Timestamp("2024-01-01") + pd.to_timedelta(days, unit="D")})
+    model = TableSynthesizer().fit(df)
+    drawn = model.sample(5000)["day"]
+    assert (drawn.dt.weekday >= 5).mean() == pytest.approx((df["day"].dt.weekday >= 5).mean(), abs=0.015)
 
 
 def test_a_table_with_density_and_points_integrates_to_one():
@@ -60,27 +85,37 @@ def test_a_table_with_density_and_points_integrates_to_one():
     assert total == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("steps", [(1,), (10, 1), (2, 1), (50, 10, 5, 1), (100, 5)])
-def test_cells_of_nested_grids_share_out_the_line(steps):
-    """Every number of the line is rounded to some value, with probabilities that sum to one."""
-    x = np.concatenate([np.arange(40) * step for step in steps for _ in range(8)]).astype(float)
+@pytest.mark.parametrize("steps", [(1,), (10, 1), (2, 1), (50, 10, 5, 1), (100, 5), (7, 1)])
+def test_intervals_of_a_grid_share_out_the_line(steps):
+    """Each value has an interval that ends where that of the next begins, and the numbers in it become the value."""
+    x = np.concatenate([np.arange(60) * step for step in steps for _ in range(8)]).astype(float)
     grid = fit_grid(x, steps[-1])
-    assert list(grid.steps) == list(steps)
-    values = np.arange(-30, 30 + steps[0] // steps[-1]) * float(steps[-1])
-    at = np.random.default_rng(0).uniform(-10 * steps[-1], 10 * steps[-1], 200)
-    heard, far = np.zeros(200), 4 * steps[0] + 16 * steps[-1]
-    far -= far % steps[-1]
-    for low, high, likely in grid.pieces(np.arange(-far, far + 1, steps[-1]).astype(float)):
-        heard += ((at[:, None] >= low) & (at[:, None] < high)) @ likely
-    np.testing.assert_allclose(heard, 1, atol=1e-12)
-    random = np.random.default_rng(1)
-    rounded = grid.round(np.repeat(at, 300), random)
-    pieces = grid.pieces(values)
-    for value in (0.0, float(steps[-1])):
-        k = np.flatnonzero(values == value)[0]
-        expected = sum(((at >= low[k]) & (at < high[k])) * likely[k] for low, high, likely in pieces)
-        seen = (rounded.reshape(200, 300) == value).mean(1)
-        assert np.abs(seen - expected).max() < 0.15  # five standard errors of a share of 300
+    if len(steps) > 1:
+        assert grid.period * steps[-1] % steps[0] == 0
+    values = np.arange(-300, 301) * float(steps[-1])
+    low, high = grid.ends(values)
+    np.testing.assert_allclose(low[1:], high[:-1], atol=1e-9)
+    assert (high > low).all()
+    assert np.abs((low + high) / 2 - values).max() <= grid.period * steps[-1]
+    at = np.random.default_rng(0).uniform(-200 * steps[-1], 200 * steps[-1], 2000)
+    place = np.searchsorted(low, at, side="right") - 1
+    np.testing.assert_array_equal(grid.round(at), values[place])
+    for share in (1e-6, 0.5, 1 - 1e-6):
+        np.testing.assert_array_equal(grid.round(low + share * (high - low)), values)
+    np.testing.assert_array_equal(grid.round(grid.spread(x)), x)
+
+
+def test_even_digits_have_no_period():
+    """Among 40 tables of digits without a preference, a period is believed in two at most."""
+    random = np.random.default_rng(0)
+    found = [fit_grid(np.round(random.normal(100, 30, 400)), 1.0).period for _ in range(40)]
+    assert sum(period > 1 for period in found) <= 2
+
+
+def test_the_ends_of_open_intervals_stay_open():
+    low, high = fit_grid(np.arange(100.0), 1.0).ends(np.array([-np.inf, 3.0, np.inf]))
+    assert low.tolist() == [-np.inf, 2.5, np.inf]
+    assert high.tolist() == [-np.inf, 3.5, np.inf]
 
 
 @pytest.mark.parametrize("seed", range(3))

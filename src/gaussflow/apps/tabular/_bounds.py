@@ -11,7 +11,7 @@ import numpy as np
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular._columns import FEW, Skeleton
-from gaussflow.apps.tabular._grid import BINS, Grid
+from gaussflow.apps.tabular._grid import plain_grid
 from gaussflow.apps.tabular._schema import Column, short
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _of_numbers(series: pd.Series, levels: list[Any], owner: str) -> Domain:
     column = _number(series, min(_decimal_step(float(each)) for each in levels))
     points = np.round(np.array(levels, dtype=np.float64) * column.unit)
     seen = np.array([column.nullable, *([True] * len(points)), False])
-    grid = Grid(np.array([1.0]), np.zeros(BINS - 1), np.zeros((0, BINS)))
+    grid = plain_grid(1.0)
     column = Column(column.name, column.dtype, "number", unit=column.unit, step=1.0)
     low, high = float(points.min()), float(points.max()) + 1
     return Domain(column, Skeleton(points, True, grid, seen, low, high), np.empty(0))
@@ -127,7 +127,7 @@ def _between(series: pd.Series, told: Any, owner: str) -> Domain:
     if not step:
         seen = np.array([column.nullable, True, True, True])
         return Domain(column, Skeleton(points, True, None, seen, low, high), np.linspace(low, high, FINE + 1))
-    grid = Grid(np.array([step]), np.zeros(BINS - 1), np.zeros((0, BINS)))
+    grid = plain_grid(step)
     if round((high - low) / step) < FEW:
         points = np.empty(0)
     else:

@@ -97,9 +97,8 @@ def _heaps(x: Floats, grid: Grid) -> tuple[Floats, Floats]:
     if len(values) <= FEW:
         return np.empty(0), np.empty(0)
     curve = Curve.fit(grid.spread(x), np.ones(len(x)))
-    expected = np.zeros(len(values))
-    for low, high, likely in grid.pieces(values):
-        expected += likely * np.exp(log_mass(curve.forward(low)[0], curve.forward(high)[0])) * len(x)
+    low, high = grid.ends(values)
+    expected = np.exp(log_mass(curve.forward(low)[0], curve.forward(high)[0])) * len(x)
     found = (counts >= LEAST_HEAP) & (counts > TWICE * expected + 4 * np.sqrt(expected))
     largest = np.flatnonzero(found)[np.argsort(-(counts - expected)[found], kind="stable")][:MOST_HEAPS]
     return values[largest], expected[largest] / counts[largest]

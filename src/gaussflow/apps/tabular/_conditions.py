@@ -96,7 +96,7 @@ def _interval(column: Column, skeleton: Skeleton, wanted: tuple[Any, ...]) -> Al
     points = (skeleton.points >= ends[0]) & (skeleton.points <= ends[1]) & skeleton.seen[1 : 1 + len(skeleton.points)]
     low, high = max(ends[0], skeleton.low), min(ends[1], skeleton.high)
     if skeleton.grid is not None:
-        step = float(skeleton.grid.steps[-1])
+        step = skeleton.grid.step
         low, high = np.ceil(low / step - 1e-9) * step, np.floor(high / step + 1e-9) * step
     some = skeleton.numeric and skeleton.seen[-1] and low <= high
     if not some and not points.any():

@@ -58,8 +58,9 @@ def _free(law: Law, skeleton: Skeleton, features: Floats, random: np.random.Gene
     x = np.append(np.append(np.nan, skeleton.points), np.nan)[state]
     rows = state == skeleton.rest
     if rows.any():
-        half = 0.5 * float(skeleton.grid.steps[-1]) if skeleton.grid else 0.0
-        ends = (np.full(int(rows.sum()), end) for end in (skeleton.low - half, skeleton.high + half))
+        n = int(rows.sum())
+        low, high = np.full(n, skeleton.low), np.full(n, skeleton.high)
+        ends = (skeleton.grid.ends(low)[0], skeleton.grid.ends(high)[1]) if skeleton.grid else (low, high)
         x[rows] = draw_line(law, skeleton, features[rows], random, *ends)
         state, x = skeleton.states(x)
     return state, x

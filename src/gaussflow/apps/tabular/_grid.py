@@ -1,178 +1,169 @@
-"""Rounded numbers: the cells of the line that round to each value, on one grid or on several that are nested."""
+"""Rounded numbers: the intervals of the line that round to each value, wider where more values are rounded to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Floats, Integers
 
 LARGEST = 2.0**52  # beyond, neighbours on a grid of step 1 are one number
-BINS = 8
-SHRINK = 10.0  # rows that the whole column weighs in a bin
+PERIODS = (2, 5, 7, 10, 12, 20, 50, 60, 100, 200, 500, 1000)  # in steps: decimals, fractions, weeks, hours
+PERIODS_HELD = 4  # that the values must reach over
+GAIN = 3.0  # nats that a period must buy
+STRENGTHS = (3.0, 10.0, 40.0, 160.0)  # rows that the like residues together weigh in each
+EVEN = 20.0  # rows that a law of even residues weighs
+LEAST = 3  # rows of a residue, below which it goes with those that are like it
+NARROWEST = 1e-3  # of an even share
+BINS = {20: 8, 100: 4, 1000: 2}  # of the line, by the longest period that has so many
+SHRINK = (30.0, 300.0)  # rows that the whole column weighs in a bin
 
 
 @dataclass(frozen=True)
 class Grid:
-    r"""How numbers on the line became values that are multiples of ``steps[-1]``.
+    r"""How numbers on the line became values that are multiples of a step.
 
-    A number is rounded to the coarsest grid with a probability that hangs on its coarse cell; if not, to the next, and
-    so on. The cells of a coarse grid are whole cells of the finer one. What a finer grid would round to a value of the
-    coarser goes to its neighbours in the coarse cell, so each value is of one grid only.
+    Values are not all as frequent as a smooth law has them: pressures end in 0 and 5, means of few readings are thirds
+    and quarters, days of birth are no holidays. What repeats with a period P, as last digits do, is the share
+    :math:`w_r` of each residue r. The line is cut into cells of P steps, and each cell into one interval for each of
+    its values, in their order, of the width :math:`w_r P` steps; a number becomes the value in whose interval it lies.
+    With even shares this is rounding to the nearest.
 
     Attributes
     ----------
-    steps
-        From the coarsest to the finest, each a multiple of the next (L,).
+    step
+        Of what values are multiples.
+    period
+        The number of residues.
     edges
-        Of bins of the line (BINS - 1,).
+        Of bins of the line (B - 1,), each with shares of its own.
     shares
-        The probabilities of rounding, by grid but the last and bin, (L - 1, BINS).
+        Of the residues, from that half a period below 0 on, (B, P).
     """
 
-    steps: Floats
+    step: float
+    period: int
     edges: Floats
     shares: Floats
 
+    @cached_property
+    def _sums(self) -> Floats:
+        """Where in its cell each residue begins, and where the last ends (B, P + 1)."""
+        sums = np.cumsum(np.concatenate([np.zeros((len(self.shares), 1)), self.shares], 1), 1)
+        even = np.linspace(0.0, 1.0, self.period + 1)
+        begins = np.where(np.ptp(self.shares, 1)[:, None] > 0, sums / sums[:, -1:], even)
+        return begins.astype(np.float64)
+
     def tidy(self, x: Floats) -> Floats:
-        """The value of the finest grid (n,) in whose cell x (n,) lies."""
-        tidied: Floats = np.clip(np.round(x / self.steps[-1]), -LARGEST, LARGEST) * self.steps[-1]
+        """The multiple of the step (n,) that is nearest to x (n,)."""
+        tidied: Floats = np.clip(np.round(x / self.step), -LARGEST, LARGEST) * self.step
         return tidied
 
-    def level(self, x: Floats) -> Integers:
-        """The grid (n,) that values x (n,) are of: the coarsest that holds them."""
-        held = np.stack([np.remainder(x, step) == 0 for step in self.steps])
-        held[-1] = True
-        coarsest: Integers = held.argmax(0)
-        return coarsest
+    def ends(self, x: Floats) -> tuple[Floats, Floats]:
+        """The ends (n,) of the intervals of the line that become the values x (n,); infinite ones stay so."""
+        finite = np.isfinite(x)
+        index = np.clip(np.round(np.where(finite, x, 0.0) / self.step), -LARGEST, LARGEST)
+        start = self.period // 2
+        cell = np.floor((index + start) / self.period)
+        place = (index + start - cell * self.period).astype(np.int64)
+        bins = self._bins(cell)
+        low, high = (self._at(cell, self._sums[bins, place + k]) for k in (0, 1))
+        return np.where(finite, low, x), np.where(finite, high, x)
 
-    def cell(self, x: Floats) -> tuple[Floats, Floats]:
-        """The ends (n,) of the coarsest cells that hold x (n,): what is within rounds to values within."""
-        return self._ends(self._indices(x)[0], 0)
-
-    def pieces(self, x: Floats) -> list[tuple[Floats, Floats, Floats]]:
-        """Ends (n,) of the intervals of the line that round to x (n,), and how likely they do: two intervals each."""
-        level, indices = self.level(x), self._indices(x)
-        own = [np.empty((3, len(x))) for _ in range(2)]
-        for at in range(len(self.steps)):
-            rows = level == at
-            index = indices[at][rows]
-            first = self._ends(index, at)
-            own[0][:, rows] = (*first, self._likely(index, at))
-            own[1][:, rows] = (first[0], first[0], np.zeros(rows.sum()))
-            if at:
-                own[1][:, rows] = self._given_up(index, at)
-        return [(piece[0], piece[1], piece[2]) for piece in own]
-
-    def round(self, x: Floats, random: np.random.Generator) -> Floats:
-        """Values (n,) that numbers x (n,) are rounded to."""
-        indices, done, value = self._indices(x), np.zeros(len(x), np.bool_), np.empty(len(x))
-        for at, step in enumerate(self.steps):
-            index = indices[at]
-            share = self._share(index, at)
-            now = ~done & (random.random(len(x)) < share)
-            if at:
-                ratio = round(self.steps[at - 1] / step)
-                low, high = self._ends(index, at)
-                way = np.where((x < (low + high) / 2) | (ratio == 2), -1, 1)
-                index = np.where(np.remainder(index, ratio) == 0, index + way, index)
-            value[now] = index[now] * step
-            done |= now
+    def round(self, x: Floats) -> Floats:
+        """The values (n,) of numbers x (n,) on the line."""
+        t = (np.clip(x / self.step, -LARGEST, LARGEST) + self.period // 2 + 0.5) / self.period
+        cell = np.floor(t)
+        bins, within = self._bins(cell), t - cell
+        place = np.zeros(len(x), np.int64)
+        for k, sums in enumerate(self._sums):
+            rows = bins == k
+            place[rows] = np.searchsorted(sums[1:-1], within[rows], side="right")
+        value: Floats = (cell * self.period + (place - self.period // 2).astype(np.float64)) * self.step
         return value
 
     def spread(self, x: Floats) -> Floats:
-        """Numbers (n,) spread evenly over what rounds to the values x (n,), equal ones in random order."""
+        """Numbers (n,) spread evenly over what becomes the values x (n,), equal ones in random order."""
         order = np.argsort(x, kind="stable")
         random = np.random.default_rng(0)
         counts = np.unique(x, return_counts=True)[1]
         within = np.concatenate([np.empty(0), *(random.permutation(count) + 0.5 for count in counts)])
-        (low, high, _), (extra_low, extra_high, likely) = self.pieces(x[order])
-        low = np.where(likely > 0, np.minimum(low, extra_low), low)
-        high = np.where(likely > 0, np.maximum(high, extra_high), high)
+        low, high = self.ends(x[order])
         spread = np.empty(len(x))
         spread[order] = low + within / np.repeat(counts, counts) * (high - low)
         return spread
 
-    def _indices(self, x: Floats) -> list[Floats]:
-        """The index (n,) of the cell of each grid that holds x (n,), from the coarsest."""
-        indices = [np.clip(np.round(x / self.steps[-1]), -LARGEST, LARGEST)]
-        for finer, coarser in zip(self.steps[:0:-1], self.steps[-2::-1], strict=True):
-            ratio = round(coarser / finer)
-            indices.append(np.floor((indices[-1] + ratio // 2) / ratio))
-        return indices[::-1]
+    def _bins(self, cell: Floats) -> Integers:
+        bins: Integers = np.searchsorted(self.edges, cell * (self.period * self.step))
+        return bins
 
-    def _ends(self, index: Floats, at: int) -> tuple[Floats, Floats]:
-        """The ends (n,) of cells (n,) of a grid."""
-        low, high = index, index
-        for coarser, finer in zip(self.steps[at:-1], self.steps[at + 1 :], strict=True):
-            ratio = round(coarser / finer)
-            low, high = low * ratio - ratio // 2, high * ratio - ratio // 2 + ratio - 1
-        return (low - 0.5) * self.steps[-1], (high + 0.5) * self.steps[-1]
+    def _at(self, cell: Floats, within: Floats) -> Floats:
+        return (cell * self.period - self.period // 2 - 0.5 + self.period * within) * self.step
 
-    def _share(self, index: Floats, at: int) -> Floats:
-        """The probability (n,) that numbers in cells (n,) are rounded to this grid, if to no coarser one."""
-        if at == len(self.steps) - 1:
-            return np.ones(len(index))
-        share: Floats = self.shares[at][np.searchsorted(self.edges, index * self.steps[at])]
-        return share
 
-    def _likely(self, index: Floats, at: int) -> Floats:
-        """The probability (n,) that numbers in cells (n,) are rounded to this grid."""
-        likely = self._share(index, at)
-        for up in range(at - 1, -1, -1):
-            index = np.floor(
-                (index + round(self.steps[up] / self.steps[up + 1]) // 2) / round(self.steps[up] / self.steps[up + 1])
-            )
-            likely = likely * (1 - self._share(index, up))
-        return likely
-
-    def _given_up(self, index: Floats, at: int) -> tuple[Floats, Floats, Floats]:
-        """What the cells (n,) of a grid have of a neighbour whose value is of the coarser grid."""
-        ratio = round(self.steps[at - 1] / self.steps[at])
-        place = np.remainder(index, ratio)
-        after, before = place == ratio - 1, (place == 1) & (ratio > 2)
-        neighbour = np.where(after, index + 1, index - 1)
-        low, high = self._ends(neighbour, at)
-        middle = (low + high) / 2
-        likely = np.where(after | before, self._likely(neighbour, at), 0.0)
-        whole = ratio == 2
-        return np.where(before, middle, low), np.where(after & (not whole), middle, high), likely
+def plain_grid(step: float) -> Grid:
+    """Multiples of a step, none more frequent than a smooth law has them: rounding to the nearest."""
+    return Grid(step, 1, np.empty(0), np.ones((1, 1)))
 
 
 def fit_grid(x: Floats, step: float) -> Grid:
-    """Find the grids of values x (n,), multiples of step, and how often each was taken."""
-    steps = np.array(_steps(x, step))
-    if len(steps) == 1:
-        return Grid(steps, np.zeros(BINS - 1), np.zeros((0, BINS)))
-    edges = np.quantile(x, np.arange(1, BINS) / BINS)
-    draft = Grid(steps, edges, np.full((len(steps) - 1, BINS), 0.5))
-    level, indices = draft.level(x), draft._indices(x)
-    shares = np.empty_like(draft.shares)
-    for at in range(len(steps) - 1):
-        left = level >= at
-        bins = np.searchsorted(edges, indices[at][left] * steps[at])
-        taken = level[left] == at
-        mean = (taken.sum() + 0.5) / (left.sum() + 1)
-        counts = np.bincount(bins, minlength=BINS)
-        shares[at] = (np.bincount(bins, taken, BINS) + SHRINK * mean) / (counts + SHRINK)
-    return Grid(steps, edges, shares)
+    """Find with what period the values x (n,), multiples of step, are more frequent and less, and the shares."""
+    index = np.round(x / step)
+    best, found = GAIN, plain_grid(step)
+    for period in PERIODS:
+        if not len(x) or np.ptp(index) <= PERIODS_HELD * period:
+            continue
+        place = np.remainder(index + period // 2, period).astype(np.int64)
+        gain, shares = _shares(place, period)
+        if gain > best:
+            best, found = gain + GAIN, _in_bins(index, place, step, shares)
+    return found
 
 
-def _steps(x: Floats, step: float) -> list[float]:
-    """Steps, the coarsest first: a coarser grid is one when far more values lie on it than by chance."""
-    finest = int(step)
-    powers = [k * 10**m for m in range(len(str(finest)) + 2) for k in (1, 2, 5)]
-    steps: list[float] = []
-    left = x
-    for coarse in sorted((p for p in powers if p > finest and p % finest == 0), reverse=True):
-        finer = max(
-            (p for p in [finest, *powers] if p < coarse and coarse % p == 0 and p % finest == 0), default=finest
-        )
-        on = np.remainder(left, coarse) == 0
-        chance = (np.remainder(left, finer) == 0).sum() * finer / coarse
-        nested = not steps or steps[-1] % coarse == 0
-        if nested and on.sum() > max(20, 1.3 * chance, chance + 4 * np.sqrt(chance)) and np.ptp(x) > 4 * coarse:
-            steps.append(float(coarse))
-            left = left[~on]
-    return [*steps, float(step)]
+def _shares(place: Integers, period: int) -> tuple[float, Floats]:
+    """The nats that shares (P,) of residues told by other rows gain over even ones, and the shares."""
+    n = len(place)
+    counts = np.bincount(place, minlength=period).astype(float)
+    kind = np.gcd((np.arange(period) - period // 2) % period, period)  # residues that the same coarser grids hold
+    size = np.bincount(kind, minlength=period + 1)[kind]
+    alike = np.bincount(kind, counts, period + 1)[kind]
+    even = EVEN / period
+    prior = (alike + size * even) / (n + EVEN) / size
+    unseen = (np.maximum(alike - 1, 0) + size * even) / (n - 1 + EVEN) / size
+    gains = []
+    for strength in STRENGTHS:
+        told = (np.maximum(counts - 1, 0) + strength * unseen) / (n - 1 + strength)
+        gains.append(float(counts @ np.log(period * told)))
+    strength = STRENGTHS[int(np.argmax(gains))]
+    safe = np.where(counts >= LEAST, counts, 0.0)
+    return max(gains), _wide(safe + (strength + n - safe.sum()) * prior)
+
+
+def _wide(shares: Floats) -> Floats:
+    """Shares (..., P) that sum to one, none too narrow for a number to fall into."""
+    shares = shares / shares.sum(-1, keepdims=True)
+    shares = np.maximum(shares, NARROWEST / shares.shape[-1])
+    wide: Floats = shares / shares.sum(-1, keepdims=True)
+    return wide
+
+
+def _in_bins(index: Floats, place: Integers, step: float, shares: Floats) -> Grid:
+    """The grid with shares of its own in each bin of the line, where rows left out say that these differ."""
+    period = len(shares)
+    count = next(bins for longest, bins in BINS.items() if period <= longest)
+    cell = np.floor((index + period // 2) / period) * (period * step)
+    edges = np.unique(np.quantile(cell, np.arange(1, count) / count)) + 0.5 * step
+    bins = np.searchsorted(edges, cell)
+    held = np.zeros((len(edges) + 1, period))
+    np.add.at(held, (bins, place), 1.0)
+    total = held.sum(1, keepdims=True)
+    best, found = GAIN, Grid(step, period, np.empty(0), shares[None])
+    for shrink in SHRINK:
+        told = (np.maximum(held - 1, 0) + shrink * shares) / (np.maximum(total - 1, 0) + shrink)
+        gain = float((held * np.log(told / shares)).sum())
+        if gain > best:
+            safe = np.where(held.sum(0) >= LEAST, held, 0.0)
+            best, found = gain, Grid(step, period, edges, _wide((safe + shrink * shares) / (total + shrink)))
+    return found

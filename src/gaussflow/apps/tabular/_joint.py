@@ -73,13 +73,9 @@ def value_log_prob(law: Law, skeleton: Skeleton, x: Floats, loc: Floats, scale: 
         near, far = (slope - 0.5 * np.square(z) - LOG_ROOT for z, slope in law.normals(x, loc, scale))
         density: Floats = mixed(law, near, far) - np.log(skeleton.scale)
         return density
-    total = np.full(len(x), -np.inf)
-    for low, high, likely in grid.pieces(x):
-        rows = likely > 0
-        ends = [law.normals(end[rows], loc[rows], scale[rows]) for end in (low, high)]
-        near, far = (log_mass(a[0], b[0]) for a, b in zip(*ends, strict=True))
-        total[rows] = np.logaddexp(total[rows], mixed(law, near, far) + np.log(likely[rows]))
-    return total
+    ends = [law.normals(end, loc, scale) for end in grid.ends(x)]
+    near, far = (log_mass(a[0], b[0]) for a, b in zip(*ends, strict=True))
+    return mixed(law, near, far)
 
 
 def mixed(law: Law, near: Floats, far: Floats) -> Floats:

@@ -15,7 +15,7 @@ from gaussflow.apps.tabular._ridge import Ridge, fit_ridge
 LEAST_LEAF = 5
 LEAVES = (8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
 SHRINK = (4.0, 16.0)  # rows that the node above weighs
-PAIRS = 2
+PAIRS, FEW, PAIRS_OF_FEW = 2, 1500, 3  # of trees; more for fewer rows, whose halves differ more
 STRAY = 0.5  # rows that are taken to stray from what the features say, so that no row is impossible
 WIDE = 12  # states told one by one to a tree; the rarer ones go together
 
@@ -40,7 +40,7 @@ def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, 
     root = (np.bincount(states, weights, size) + prior) / (weights.sum() + prior.sum())
     if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
         return Bag([_stump()], [root[None]])
-    grown = grow(features, told, weights, LEAST_LEAF, PAIRS, seed)
+    grown = grow(features, told, weights, LEAST_LEAF, _pairs(len(states)), seed)
 
     def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
         sums = one.tree.shares(one.leaves, states, weights * rows, size)
@@ -69,7 +69,7 @@ def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple
     y = np.clip(y, -8, 8)
     size = np.abs(y - np.average(y, weights=weights))
     targets = np.stack([y / (y.std() + 1e-12), 0.7 * np.minimum(size, 4 * y.std()) / (y.std() + 1e-12)], 1)
-    grown = grow(features, targets, weights, LEAST_LEAF, PAIRS, seed)
+    grown = grow(features, targets, weights, LEAST_LEAF, _pairs(n), seed)
     sums_of = np.stack([np.ones(n), y, np.square(y)], 1) * weights[:, None]
     floor = 1e-6 * float(y.var()) + 1e-12
 
@@ -134,6 +134,10 @@ def _told(states: Integers, x: Floats, count: int) -> Floats:
         parts += [np.isin(states, rare)[:, None].astype(float), ranks[:, None] / len(x)]
     told = np.concatenate(parts, 1)
     return told[:, 1:] if told.shape[1] == 2 else told
+
+
+def _pairs(n: int) -> int:
+    return PAIRS if n > FEW else PAIRS_OF_FEW
 
 
 def _stump() -> Tree:

@@ -11,7 +11,7 @@ from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular._columns import Skeleton
 from gaussflow.apps.tabular._curve import log_mass
-from gaussflow.apps.tabular._joint import column_log_prob, mixed, value_log_prob
+from gaussflow.apps.tabular._joint import column_log_prob, mixed
 from gaussflow.apps.tabular._law import Law
 
 LEAST_MASS = 1e-13  # of an interval, below which its ends are taken to be what is between them
@@ -109,39 +109,17 @@ def _between(
 ) -> tuple[Floats, Floats, tuple[Floats, Floats]]:
     """Log-masses (n, K) of the numbers from low to high, their values, and the ends on the line.
 
-    Of one grid, or none, this is the mass between two points. Where grids are nested, numbers of the coarse cells that
-    the ends lie in round to either side of them, so these values are told one by one.
+    This is the mass between two points of the line: on a grid, the outer ends of the intervals of the outermost values.
     """
     loc, scale = law.place(features)
     n, grid = len(loc), skeleton.grid
     some = low <= high
-    if grid is None or len(grid.steps) == 1:
-        half = 0.5 * float(grid.steps[-1]) if grid else 0.0
-        if grid:
-            step = float(grid.steps[-1])
-            low, high = np.ceil(low / step - 1e-9) * step, np.floor(high / step + 1e-9) * step
-        ends = low - half, high + half
-        logs = _line_mass(law, loc, scale, *ends)
-        return np.where(some & (low <= high), logs, -np.inf)[:, None], np.full((n, 1), np.inf), ends
-    step, ratio = float(grid.steps[-1]), round(float(grid.steps[0] / grid.steps[-1]))
-    low, high = np.ceil(low / step - 1e-9) * step, np.floor(high / step + 1e-9) * step
-    first, last = grid.cell(low), grid.cell(high)
-    told: list[Floats] = []
-    values: list[Floats] = []
-    for k in range(ratio):
-        for value, rows in (
-            (low + k * step, low + k * step < first[1]),
-            (high - k * step, (high - k * step > last[0]) & (last[0] >= first[1])),
-        ):
-            rows = rows & np.isfinite(value) & (value <= high) & (value >= low)
-            if rows.any():
-                log = np.full(n, -np.inf)
-                log[rows] = value_log_prob(law, skeleton, value[rows], loc[rows], scale[rows])
-                told.append(log)
-                values.append(np.where(rows, value, 0.0))
-    ends = np.where(np.isfinite(low), first[1], low), np.where(np.isfinite(high), last[0], high)
-    whole = np.where(some & (ends[0] < ends[1]), _line_mass(law, loc, scale, *ends), -np.inf)
-    return np.stack([*told, whole], 1), np.stack([*values, np.full(n, np.inf)], 1), ends
+    if grid is not None:
+        low, high = np.ceil(low / grid.step - 1e-9) * grid.step, np.floor(high / grid.step + 1e-9) * grid.step
+        some = low <= high
+    ends = (low, high) if grid is None else (grid.ends(low)[0], grid.ends(high)[1])
+    logs = np.where(some, _line_mass(law, loc, scale, *ends), -np.inf)
+    return logs[:, None], np.full((n, 1), np.inf), ends
 
 
 def _line_mass(law: Law, loc: Floats, scale: Floats, low: Floats, high: Floats) -> Floats:
@@ -176,10 +154,8 @@ def draw_line(
     x = np.clip(law.inverse(_normals(a, b, random), loc, scale, stray), low, high)
     if skeleton.grid is None:
         return x
-    step = float(skeleton.grid.steps[-1])
-    least, most = np.ceil((low + 0.5 * step) / step - 1e-9) * step, np.floor((high - 0.5 * step) / step + 1e-9) * step
-    x = np.clip(x, low + 1e-6 * step, high - 1e-6 * step)  # the end itself is of the next cell
-    return np.clip(skeleton.grid.round(x, random), least, np.maximum(least, most))
+    inner = 1e-6 * skeleton.grid.step / max(1, skeleton.grid.period)
+    return skeleton.grid.round(np.clip(x, low + inner, high - inner))  # the end itself is of the next interval
 
 
 def _normals(a: Floats, b: Floats, random: np.random.Generator) -> Floats:
