@@ -346,3 +346,64 @@ def test_texts_of_numpy_are_texts():
     assert type(held[0]) is np.str_
     drawn = TableSynthesizer().fit(pd.DataFrame({"a": pd.Series(held, dtype=object)})).sample(30)
     assert {type(value) for value in drawn["a"]} == {str}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_given_has_the_law_under_rules(seed):
+    """Few rows, so that rules cut away much of what the law would have: the shares are those of `log_prob`."""
+    random = np.random.default_rng(seed)
+    a, b = np.sort(random.integers(0, 6, (2, 40)), axis=0)
+    df = pd.DataFrame({"b": b, "a": a, "k": np.where(random.random(40) < 0.5, "u", "v")})
+    model = TableSynthesizer(constraints=[Inequality("a", "b"), FixedCombinations(("a", "k"))]).fit(df)
+    every = pd.DataFrame(list(itertools.product(range(6), range(6), ["u", "v"])), columns=["b", "a", "k"])
+    every = every.astype(df.dtypes.to_dict())
+    shares = np.exp(model.log_prob(every)) * every["b"].between(1, 3)
+    drawn = model.sample(20_000, given={"b": (1, 3)}).value_counts(normalize=True)
+    seen = drawn.reindex(pd.MultiIndex.from_frame(every), fill_value=0).to_numpy()
+    np.testing.assert_allclose(seen, shares / shares.sum(), atol=0.012)
+
+
+def test_less_is_not_equal():
+    random = np.random.default_rng(0)
+    a = random.integers(0, 9, 200)
+    df = pd.DataFrame({"a": a, "b": a + random.integers(1, 3, 200), "x": random.normal(size=200)})
+    df["y"] = df["x"] + random.gamma(1, 0.01, 200)
+    model = TableSynthesizer(constraints=[Inequality("a", "b", strict=True), Inequality("x", "y", strict=True)]).fit(df)
+    drawn = model.sample(4000)
+    assert (drawn["a"] < drawn["b"]).all()
+    assert (drawn["x"] < drawn["y"]).all()
+    assert np.isneginf(model.log_prob(df.head(3).assign(b=df["a"]))).all()
+    equal = df.assign(b=df["b"].mask(df.index == 7, df["a"]))
+    with pytest.raises(ValueError, match="1 of 200 rows break the rule 'a is less than b': rows 7"):
+        TableSynthesizer(constraints=[Inequality("a", "b", strict=True)]).fit(equal)
+    TableSynthesizer(constraints=[Inequality("a", "b")]).fit(equal)
+
+
+def test_a_small_end_is_looked_ahead_to():
+    """Of a thousand starts few come before an early end: these are drawn, not waited for, with no word of rare rows."""
+    random = np.random.default_rng(0)
+    start = random.integers(0, 1000, 500)
+    df = pd.DataFrame({"start": start, "end": start + random.integers(0, 20, 500)})
+    model = TableSynthesizer(constraints=[Inequality("start", "end")]).fit(df)
+    drawn = model.sample(2000, given={"end": (None, 8)})
+    assert (drawn["start"] <= drawn["end"]).all()
+    assert drawn["end"].max() <= 8
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_gaps_that_are_drawn_before_what_they_go_with(numbers):
+    """The column with fewer states comes first, and what it goes with is drawn from what is left."""
+    random = np.random.default_rng(0)
+    level = random.integers(0, 5, 60)
+    gap = (level < 2) | ((level > 2) & (random.random(60) < 0.5))
+    told = level if numbers else np.array(list("abcde"))[level]
+    df = pd.DataFrame({"level": told, "flag": pd.Series(np.where(gap, None, "yes"), dtype=object)})
+    low, middle = (frozenset({0, 1}), 2) if numbers else (frozenset({"a", "b"}), "c")
+    model = TableSynthesizer(constraints=[NullIf("flag", "level", low), NotNullIf("flag", "level", middle)]).fit(df)
+    assert numbers or model.joint_.order == [1, 0]
+    drawn = model.sample(3000)
+    assert drawn.loc[drawn["level"].isin(low), "flag"].isna().all()
+    assert drawn.loc[drawn["level"] == middle, "flag"].notna().all()
+    levels = [*range(-2000, 2000)] if numbers else [*"abcde", None]
+    every = pd.DataFrame(list(itertools.product(levels, ["yes", None])), columns=["level", "flag"])
+    assert np.exp(model.log_prob(every.astype(df.dtypes.to_dict()))).sum() == pytest.approx(1, abs=1e-6)

@@ -151,7 +151,7 @@ def _orders(table: Table) -> Iterator[Suggestion]:
             continue
         both = ~np.isnan(x) & ~np.isnan(y)
         x, y = x[both], y[both]
-        if len(x) < LEAST_ROWS or x.max() <= y.min():
+        if len(x) < LEAST_ROWS:
             continue
         obeyed, tied = _shuffled(x, y)
         strict = not (x == y).any() and len(x) * np.log1p(-min(tied, 1 - 1e-12)) < np.log(1e-3)
