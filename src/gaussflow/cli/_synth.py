@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from gaussflow.apps._optional import need
-from gaussflow.apps.tabular import TableSynthesizer
+from gaussflow.apps.tabular import TableSynthesizer, suggest_constraints
 from gaussflow.apps.tabular._cells import Spelling
 from gaussflow.apps.tabular._files import need_packages, read_frame, write_frame
+from gaussflow.apps.tabular._rule_files import read_rules, write_rules
 from gaussflow.apps.tabular._schema import short
 from gaussflow.apps.tabular._table_report import STEPS
 from gaussflow.cli._common import Words, about, may_write, positive, say, word
@@ -52,7 +53,10 @@ def synth(args: argparse.Namespace) -> None:
                 )
             frame, held_out = _parted(frame, args)
         given = parse_given(args.given, frame, spellings)
-        model = TableSynthesizer(random_state=args.seed)
+        rules = read_rules(args.constraints) if args.constraints else None
+        model = TableSynthesizer(constraints=rules, random_state=args.seed)
+        if args.suggest:
+            _suggest(frame, args.suggest)
         with about(args.table), _own_words():
             _step(bar, f"fitting {frame.shape[1]} columns", model.fit, frame)
             score = model.score(frame)
@@ -65,6 +69,16 @@ def synth(args: argparse.Namespace) -> None:
         if args.report:
             _write_report(bar, model, frame, drawn, held_out, args)
     print(_done(args, drawn, frame, held_out, count, score, time.perf_counter() - start))
+
+
+def _suggest(frame: pd.DataFrame, path: str) -> None:
+    """Write the rules that hold in all rows, and say them."""
+    found = suggest_constraints(frame)
+    write_rules(path, found)
+    with tqdm.external_write_mode(sys.stderr):
+        for each in found:
+            say(f"rule: {each}")
+        say(f"{len(found)} rules written to {path}; take out what is not meant, and say --constraints {path}")
 
 
 def _step(bar: Any, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
@@ -138,7 +152,7 @@ def _done(
 
 def _check(args: argparse.Namespace) -> None:
     """What can be refused before any work."""
-    outputs = {"--out": args.out, "--save": args.save, "--report": args.report}
+    outputs = {"--out": args.out, "--save": args.save, "--report": args.report, "--suggest": args.suggest}
     for path in filter(None, outputs.values()):
         may_write(path, args.force, args.table)
     named = [(option, Path(path).resolve()) for option, path in outputs.items() if path]
@@ -180,7 +194,7 @@ def _own_words() -> Iterator[None]:
             yield
         except (ValueError, TypeError) as error:
             text = str(error).replace("TableSynthesizer.fit ", "synth ").replace("TableSynthesizer.sample ", "synth ")
-            text = text.replace("compare_tables ", "--report ")
+            text = text.replace("TableSynthesizer.fit: ", "--constraints: ").replace("compare_tables ", "--report ")
             raise ValueError(text.replace("Drop the column.", "Leave it out with --drop.")) from error
     with tqdm.external_write_mode(sys.stderr):
         for text in dict.fromkeys(str(warning.message) for warning in caught):
@@ -281,6 +295,10 @@ def add_words(words: Words) -> None:
         help="only rows with this value, none for missing, or with COLUMN=LOW..HIGH; may be repeated",
     )
     parser.add_argument("--drop", action="append", default=[], metavar="NAME", help="leave out this column; repeatable")
+    parser.add_argument(
+        "--suggest", metavar="FILE", help="file for the rules between columns that hold in all rows, JSON"
+    )
+    parser.add_argument("--constraints", metavar="FILE", help="rules that all new rows obey, as --suggest writes them")
     parser.add_argument("--report", metavar="FILE", help="file for a page on how good and how private the rows are")
     parser.add_argument(
         "--held-out", type=float, metavar="SHARE", help="rows kept from the fit for the report [0.2 with --report]"
