@@ -131,5 +131,5 @@ def test_a_weight_of_four_is_a_row_four_times(seed):
     assert (other["class"] == "malignant").mean() > 0.6  # 0.37 without weights
     assert (drawn["class"] == "malignant").mean() == pytest.approx((other["class"] == "malignant").mean(), abs=0.03)
     for column in ("radius", "area", "concavity"):
-        assert drawn[column].mean() == pytest.approx(other[column].mean(), rel=0.04)
-    assert weighed.score(fresh) == pytest.approx(again.score(fresh), abs=1.0)
+        assert drawn[column].mean() == pytest.approx(other[column].mean(), rel=0.08)
+    assert weighed.score(fresh) == pytest.approx(again.score(fresh), abs=1.5)

@@ -9,7 +9,8 @@ from scipy.stats import ks_2samp
 
 from gaussflow.apps.tabular import Inequality, TableSynthesizer, _noise
 from gaussflow.apps.tabular._bounds import domains
-from gaussflow.apps.tabular._private import fit_private
+from gaussflow.apps.tabular._private import _pair, fit_private
+from gaussflow.apps.tabular._private_law import BEYOND, TableLaw
 from tables import mixed, patients
 
 BOUNDS = {
@@ -153,6 +154,40 @@ def test_the_noisy_density_integrates_to_one():
     for point in (np.nan, -4.0, 4.0):
         total += np.exp(model.log_prob(pd.DataFrame({"x": [point] * 2, "up": [False, True]}))).sum()
     assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_the_law_of_bins_goes_to_the_normal_axis_and_back():
+    random = np.random.default_rng(0)
+    heights = random.dirichlet(np.ones(7), 3) * (1 - 2 * BEYOND)
+    law = TableLaw(0, np.ones((3, 2)) / 2, np.sort(random.normal(size=8)), heights)
+    x, group = random.uniform(law.edges[0], law.edges[-1], 400), random.integers(0, 3, 400).astype(float)
+    (z, log_slope), _ = law.normals(x, group, np.ones(400))
+    np.testing.assert_allclose(law.inverse(z, group, np.ones(400), np.zeros(400, bool)), x, atol=1e-6)
+    step = 1e-6
+    (above, _), _ = law.normals(x + step, group, np.ones(400))
+    smooth = np.searchsorted(law.edges, x) == np.searchsorted(law.edges, x + step)
+    np.testing.assert_allclose(((above - z) / step)[smooth], np.exp(log_slope)[smooth], rtol=1e-3)
+    far = np.array([-1e6, law.edges[0] - 1e-9, law.edges[-1] + 1e-9, 1e6])
+    (z, log_slope), _ = law.normals(far, np.zeros(4), np.ones(4))
+    assert (np.diff(z) >= 0).all()
+    assert np.isfinite(log_slope).all()
+
+
+def test_counts_of_pairs_have_the_counts_of_their_columns():
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 4, 500), random.integers(0, 3, 500)
+    a, b = np.array([100.0, 200, 150, 50]), np.array([300.0, 120, 80])
+    table = _pair(first, second, a, b, 500.0, _noise.Part(3, 1.0, 0.0))
+    np.testing.assert_allclose(table.sum(1), a, rtol=1e-3)
+    np.testing.assert_allclose(table.sum(0), b, rtol=1e-3)
+
+
+def test_what_lies_beyond_bounds_is_at_them():
+    df = pd.DataFrame({"x": np.repeat([-7.5, 0.4, 99.0], 40), "y": pd.Series(np.repeat([-9, 150, 10**7], 40))})
+    drawn = TableSynthesizer(epsilon=200.0, bounds={"x": (0.0, 1.0), "y": (0, 400)}).fit(df).sample(3000)
+    for name, low, high in (("x", 0, 1), ("y", 0, 400)):
+        assert (drawn[name] == low).mean() == pytest.approx(1 / 3, abs=0.04)
+        assert (drawn[name] == high).mean() == pytest.approx(1 / 3, abs=0.04)
 
 
 def test_dtypes_bounds_and_gaps_are_kept():
