@@ -43,7 +43,7 @@ def test_what_hardly_goes_together_is_told_of(fitted):
 @pytest.mark.filterwarnings("ignore:rows with what was given are rare")
 def test_what_a_row_has_is_never_refused(seed):
     """Two or three things that a fresh row of the same law has together, numbers within a fifth of their spread."""
-    df, fresh = visits(300, seed), visits(25, seed + 50)
+    df, fresh = visits(300, seed), visits(15, seed + 50)
     model = TableSynthesizer(random_state=seed).fit(df)
     random = np.random.default_rng(seed)
     for _, row in fresh.iterrows():

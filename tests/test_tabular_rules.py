@@ -82,13 +82,13 @@ def test_what_is_given_holds_under_rules(fitted, given):
 
 def test_conditions_weigh_rules_as_rows_drawn_without_do(fitted):
     _, model = fitted
-    free = model.sample(20_000)
+    free = model.sample(12_000)
     for given, held in [
         ({"bill": (500.0, 900.0)}, free["bill"].between(500, 900)),
         ({"systolic": (None, 120)}, free["systolic"] <= 120),
         ({"cause": "heart"}, free["cause"] == "heart"),
     ]:
-        drawn = model.sample(3000, given=given)
+        drawn = model.sample(2000, given=given)
         assert drawn["age"].mean() == pytest.approx(free.loc[held, "age"].mean(), abs=3.5)
         assert drawn["diastolic"].mean() == pytest.approx(free.loc[held, "diastolic"].mean(), abs=1.2)
         assert drawn["drugs"].mean() == pytest.approx(free.loc[held, "drugs"].mean(), rel=0.1)
