@@ -194,6 +194,26 @@ MUTANTS = [
     Mutant("models/mixture.py", ".log()).logsumexp(-1)", ".log()).amax(-1)", "tests/test_learn_images.py"),
     Mutant("recipes/learn_images.py", "and not rising.changing", "and rising.changing", "tests/test_learn_images.py"),
     Mutant("training/augment.py", "* down * ratio", "* down", "tests/test_learn_images.py"),
+    # tables: rules, conditions, noise
+    Mutant("apps/tabular/_draw.py", "np.where(everything <= BARRED, NEVER, weight - everything)", "np.where(everything <= BARRED, NEVER, weight)", "tests/test_tabular_rules.py -k 'law_under'"),
+    Mutant("apps/tabular/_draw.py", "total -= options(", "0 * options(", "tests/test_tabular_rules.py -k 'sums'"),
+    Mutant("apps/tabular/_draw.py", "np.where(plan.broken(values), -np.inf, total)", "total", "tests/test_tabular_rules.py -k 'no_probability'"),
+    Mutant("apps/tabular/_coded_rules.py", "np.floor(steps + TOLERANCE) + 1 if self.strict", "np.ceil(steps - TOLERANCE) if self.strict", "tests/test_tabular_rules.py -k 'less_is'"),
+    Mutant("apps/tabular/_coded_rules.py", "if j == self.low and self.high in wanted:", "if False:", "tests/test_tabular_rules.py -k 'small_end'"),
+    Mutant("apps/tabular/_coded_rules.py", "off = np.isnan(known[self.column]) == self.present", "off = np.isnan(known[self.column]) & False", "tests/test_tabular_rules.py -k 'gaps_that'"),
+    Mutant("apps/tabular/_coded_rules.py", "np.where(free, -np.inf, level), np.where", "np.where(free, -np.inf, level - 1), np.where", "tests/test_tabular_rules.py -k 'all_rows'"),
+    Mutant("apps/tabular/_suggest.py", "limit = float(np.log(chance) - np.log(tests))", "limit = 0.0", "tests/test_tabular_rules.py -k 'chance'"),
+    Mutant("apps/tabular/_plan.py", "return left if own is None else own.also(left)", "return left", "tests/test_tabular_rules.py -k 'all_rows'"),
+    Mutant("apps/tabular/_sampling.py", "_refuse_broken(plan, known, len(df), missing_is_given)", "None", "tests/test_tabular_rules.py -k 'partial'"),
+    Mutant("apps/tabular/_sampling.py", "REFUSED, DOUBTED = (0.5, 0.05)", "REFUSED, DOUBTED = (0.0, 0.05)", "tests/test_tabular_conditions.py -k 'never_goes'"),
+    Mutant("apps/tabular/_sampling.py", "REFUSED, DOUBTED = (0.5, 0.05)", "REFUSED, DOUBTED = (9.0, 2.0)", "tests/test_tabular_conditions.py -k 'never_refused'"),
+    Mutant("apps/tabular/_noise.py", "discrete_laplace(self.times / self.epsilon, n)", "discrete_laplace(1 / self.epsilon, n)", "tests/test_tabular_private.py -k 'spent'"),
+    Mutant("apps/tabular/_noise.py", "math.sqrt(8 * self.rho / self.times)", "math.sqrt(16 * self.rho / self.times)", "tests/test_tabular_private.py -k 'spent'"),
+    Mutant("apps/tabular/_noise.py", "0.5 * epsilon * scores", "epsilon * scores", "tests/test_tabular_private.py -k 'odds'"),
+    Mutant("apps/tabular/_noise.py", "* scale) for _ in range(2))", "* scale / 2) for _ in range(2))", "tests/test_tabular_private.py -k 'laplace'"),
+    Mutant("apps/tabular/_private.py", "+ part.noise(size))", "+ 0 * part.noise(size))", "tests/test_tabular_private.py -k 'neighbouring'"),
+    Mutant("apps/tabular/_bounds.py", "return np.clip(codes, min(ends), max(ends))", "return codes", "tests/test_tabular_private.py -k 'beyond'"),
+    Mutant("apps/tabular/_private_law.py", "group, at] + within * height", "group, at] + within * 0.5 * height", "tests/test_tabular_private.py -k 'bins'"),
 ]  # fmt: skip
 
 
