@@ -16,7 +16,6 @@ from gaussflow.apps.tabular import (
     Range,
     Sum,
     TableSynthesizer,
-    suggest_constraints,
 )
 from visits import RULES, broken, visits
 
@@ -247,43 +246,6 @@ def test_rows_that_break_a_rule_have_no_probability(fitted):
     wrong.loc[1, "systolic"] = wrong.loc[1, "diastolic"]
     assert np.isneginf(model.log_prob(wrong)).tolist() == [True, True, False, False]
     assert np.isfinite(model.log_prob(df)).all()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_rules_that_hold_are_found(seed):
-    found = {str(each.rule) for each in suggest_constraints(visits(400, seed))}
-    assert found >= {
-        str(rule) for rule in RULES if not isinstance(rule, Range) and rule.__dict__.get("high") != "systolic"
-    }
-    assert len(found) <= len(RULES) + 2
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_chance_suggests_nothing(seed):
-    """Columns that do not depend on one another, few and many rows, some of them apart from one another."""
-    random = np.random.default_rng(seed)
-    n = [8, 15, 40, 300][seed % 4]
-    df = pd.DataFrame(
-        {
-            "low": random.random(n),
-            "above": 3 + random.random(n),  # apart: that it is larger says nothing
-            "mostly above": 0.9 + random.random(n),
-            "count": random.integers(0, 6, n),
-            "flag": random.random(n) < 0.5,
-            "level": random.choice(["a", "b", "c"], n, p=[0.9, 0.05, 0.05]),
-            "gaps": np.where(random.random(n) < 0.4, np.nan, random.normal(size=n).round(1)),
-            "more gaps": np.where(random.random(n) < 0.7, np.nan, random.normal(size=n)),
-        }
-    )
-    assert suggest_constraints(df) == []
-
-
-def test_suggestions_are_taken_as_they_are():
-    df = visits()
-    found = suggest_constraints(df)
-    assert all(each.rows >= 10 and each.log_chance < -20 for each in found)
-    drawn = TableSynthesizer(constraints=found).fit(df).sample(500)
-    assert not any(count for name, count in broken(drawn).items() if name not in ("pressures", "age"))
 
 
 def test_a_saved_model_keeps_its_rules(fitted, tmp_path):
