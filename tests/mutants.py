@@ -202,7 +202,7 @@ MUTANTS = [
     Mutant("apps/tabular/_coded_rules.py", "if j == self.low and self.high in wanted:", "if False:", "tests/test_tabular_rules.py -k 'small_end'"),
     Mutant("apps/tabular/_coded_rules.py", "off = np.isnan(known[self.column]) == self.present", "off = np.isnan(known[self.column]) & False", "tests/test_tabular_rules.py -k 'gaps_that'"),
     Mutant("apps/tabular/_coded_rules.py", "np.where(free, -np.inf, level), np.where", "np.where(free, -np.inf, level - 1), np.where", "tests/test_tabular_rules.py -k 'all_rows'"),
-    Mutant("apps/tabular/_suggest.py", "limit = float(np.log(chance) - np.log(tests))", "limit = 0.0", "tests/test_tabular_rules.py -k 'chance'"),
+    Mutant("apps/tabular/_suggest.py", "limit = float(np.log(chance) - np.log(tests))", "limit = 0.0", "tests/test_suggest_constraints.py -k 'chance'"),
     Mutant("apps/tabular/_plan.py", "return left if own is None else own.also(left)", "return left", "tests/test_tabular_rules.py -k 'all_rows'"),
     Mutant("apps/tabular/_sampling.py", "_refuse_broken(plan, known, len(df), missing_is_given)", "None", "tests/test_tabular_rules.py -k 'partial'"),
     Mutant("apps/tabular/_sampling.py", "REFUSED, DOUBTED = (0.5, 0.05)", "REFUSED, DOUBTED = (0.0, 0.05)", "tests/test_tabular_conditions.py -k 'never_goes'"),
