@@ -72,6 +72,13 @@ def test_what_differs_is_named(thirds):
     assert told.word == "a concern"
 
 
+def test_what_lies_outside_is_told():
+    df = pd.DataFrame({"x": np.arange(40.0), "kind": ["a", "b"] * 20})
+    report = compare_tables(df, df.assign(x=df["x"] + 10, kind=["a", "c"] * 20), df)
+    assert [check.outside for check in report.columns] == [0.25, 0.5]
+    assert "outside the range of the real rows come up in x, kind" in report.likeness[0].text
+
+
 def test_labels_at_random_teach_nothing(thirds):
     train, held, fresh = thirds
     report = compare_tables(
@@ -104,6 +111,7 @@ def test_rare_combinations_that_come_again_are_found():
     found = compare_tables(train, leaky, held)
     assert found.exposure.again_excess.value > 0.2
     assert found.privacy[-1].word == "a concern"
+    assert compare_tables(pd.concat([train, train], ignore_index=True), drawn, held).exposure.alone == 0
 
 
 def test_the_error_of_nearness_is_right():

@@ -12,13 +12,13 @@ from gaussflow.apps.tabular._arrays import Floats, Integers
 LARGEST = 2.0**52  # beyond, neighbours on a grid of step 1 are one number
 PERIODS = (2, 5, 7, 10, 12, 20, 50, 60, 100, 200, 500, 1000)  # in steps: decimals, fractions, weeks, hours
 PERIODS_HELD = 4  # that the values must reach over
-GAIN = 3.0  # nats that a period must buy
+GAIN = 8.0  # nats that a period must buy
 STRENGTHS = (3.0, 10.0, 40.0, 160.0)  # rows that the like residues together weigh in each
 EVEN = 20.0  # rows that a law of even residues weighs
 LEAST = 3  # rows of a residue, below which it goes with those that are like it
 NARROWEST = 1e-3  # of an even share
 BINS = {20: 8, 100: 4, 1000: 2}  # of the line, by the longest period that has so many
-SHRINK = (30.0, 300.0)  # rows that the whole column weighs in a bin
+SHRINK = (1.0, 4.0, 15.0, 60.0, 240.0)  # rows that the whole column weighs in a bin
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,13 @@ def _shares(place: Integers, period: int) -> tuple[float, Floats]:
     even = EVEN / period
     prior = (alike + size * even) / (n + EVEN) / size
     unseen = (np.maximum(alike - 1, 0) + size * even) / (n - 1 + EVEN) / size
+    safe, less = (np.where(held >= LEAST, held, 0.0) for held in (counts, counts - 1))
     gains = []
     for strength in STRENGTHS:
-        told = (np.maximum(counts - 1, 0) + strength * unseen) / (n - 1 + strength)
+        rest = n - 1 - safe.sum() + safe - less
+        told = (less + (strength + rest) * unseen) / (n - 1 + strength)
         gains.append(float(counts @ np.log(period * told)))
     strength = STRENGTHS[int(np.argmax(gains))]
-    safe = np.where(counts >= LEAST, counts, 0.0)
     return max(gains), _wide(safe + (strength + n - safe.sum()) * prior)
 
 
