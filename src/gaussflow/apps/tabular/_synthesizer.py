@@ -99,7 +99,7 @@ class TableSynthesizer:
     Notes
     -----
     Sources: Rubin (1993) and Nowok, Raab and Dibben (2016) for synthesis column by column; Reiter (2005) for trees in
-    it. Rounded numbers follow Heitjan and Rubin (1991), grids that are nested included.
+    it. Rounded numbers follow Heitjan and Rubin (1991), with shares of the last digits.
     Without epsilon, rare categories, repeated numbers and the ends of ranges come from the rows as they are: that is no
     formal privacy. With it: Dwork, McSherry, Nissim and Smith (2006); McKenna, Miklau and Sheldon (2021) for the tree.
 
