@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import synthetic
+from benchmarks.lab import problems
 from benchmarks.synthetic import Array, Law
 
 
@@ -191,6 +193,7 @@ def _drawn(name: str, law: Callable[[], Law], rows: int = 10_000) -> Callable[[P
 UCI = ["cal_housing", "wine_white", "wine_red", "cpu_act", "pendigits", "letter"]
 FRESH = ["abalone", "bodyfat", "ionosphere", "phoneme", "segment", "waveform"]  # nothing was built with these in view
 FRESH_WITH_TARGET = ["concrete", "energy"]
+SIZES = [(100, 2), (100, 20), (100, 256), (10_000, 64), (20_000, 256), (1_000_000, 8)]  # rows and columns
 TABLES: dict[str, Callable[[Path | None], Table]] = {
     "gaussian_4": _drawn("gaussian_4", lambda: synthetic.gaussian(4)),
     "gaussian_16": _drawn("gaussian_16", lambda: synthetic.gaussian(16)),
@@ -199,6 +202,7 @@ TABLES: dict[str, Callable[[Path | None], Table]] = {
     "mixture_8": _drawn("mixture_8", synthetic.mixture),
     "moons_16": _drawn("moons_16", synthetic.moons),
     "noise_64": _drawn("noise_64", lambda: synthetic.noise(64), 1_000),
+    **{f"bananas_{n}_{dim}": _drawn(f"bananas_{n}_{dim}", partial(problems.banana, dim), n) for n, dim in SIZES},
     "breast_cancer": _breast_cancer,
     "breast_cancer_398": _breast_cancer_398,
     "digits": _digits,

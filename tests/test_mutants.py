@@ -8,5 +8,4 @@ from mutants import MUTANTS, ROOT, Mutant
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.file}: {mutant.old.strip()[:40]}")
 def test_the_text_that_a_bug_replaces_is_there(mutant: Mutant):
     text = (ROOT / "src" / "gaussflow" / mutant.file).read_text()
-    assert mutant.old in text
-    assert text.replace(mutant.old, mutant.new) != text
+    assert text.count(mutant.old) == 1 and mutant.old != mutant.new
