@@ -11,6 +11,7 @@ from torch import Tensor
 from gaussflow import Flow, MixtureTransport, as_rows
 from gaussflow.ops.mixture import normals_to_normal, tails_to_normal
 from gaussflow.transforms import _normal_mixture
+from gaussflow.transforms._mixture_growth import grown_mixture
 from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
 
 F32, F64 = torch.float32, torch.float64
@@ -231,6 +232,22 @@ def test_normal_rows_stay_as_they_are(n: int, dim: int) -> None:
         z, ladj = MixtureTransport.of(x)(x)
         kept += bool(ladj.abs().max() < 1e-12 and (z - x).abs().max() < 1e-12)
     assert kept >= 5
+
+
+def test_components_have_to_be_better_than_one_beyond_chance() -> None:
+    believed = 0
+    for seed in range(30):
+        z = torch.randn(300, 2, generator=generator(seed), dtype=F64)
+        believed += MixtureTransport.of(torch.stack([z[:, 0], 0.8 * z[:, 0] + 0.6 * z[:, 1]], 1)).components > 1
+    assert (
+        believed <= 1
+    )  # three of these thirty sets of rows give a bag that beats one component by less than its error
+
+
+def test_the_weights_of_a_bag_sum_to_one() -> None:
+    _, _, bag = grown_mixture(as_rows(drawn(law(), 600)), 0, 200)
+    assert len(bag.means) > 1
+    assert float(bag.log_weights.exp().sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("most", [1, 3, 20, 200])
