@@ -190,29 +190,26 @@ def _graded(share: Share) -> int:
     return GOOD if share.value + 2 * share.error <= UNSURE else UNKNOWN
 
 
+def _nearer(share: Share, text: str) -> Finding:
+    grade = _graded(share)
+    return Finding(grade, text + " There are too few rows to say more." * (grade == UNKNOWN))
+
+
 def _nearness(found: Exposure) -> list[Finding]:
     findings = []
     if found.nearer is not None:
-        grade = _graded(found.nearer)
-        findings.append(
-            Finding(
-                grade,
-                f"{percent(found.nearer.value)} (± {200 * found.nearer.error:.0f}) of the synthetic rows lie nearer to "
-                "a patient who was fitted than to one who was not; 50 % would give nothing away."
-                + " There are too few rows to say more."
-                * (grade == UNKNOWN),
-            )
+        text = (
+            f"{percent(found.nearer.value)} (± {200 * found.nearer.error:.0f}) of the synthetic rows lie nearer to "
+            "a patient who was fitted than to one who was not; 50 % would give nothing away."
         )
+        findings.append(_nearer(found.nearer, text))
     if found.member is not None:
-        grade = _graded(found.member)
-        findings.append(
-            Finding(
-                grade,
-                f"Somebody who holds the records of two patients, and asks which of them was fitted, is right "
-                f"{of_hundred(found.member.value)} (± {200 * found.member.error:.0f}) by taking the one nearer to the "
-                "synthetic rows; 50 is guessing." + " There are too few rows to say more." * (grade == UNKNOWN),
-            )
+        text = (
+            "Somebody who holds the records of two patients, and asks which of them was fitted, is right "
+            f"{of_hundred(found.member.value)} (± {200 * found.member.error:.0f}) by taking the one nearer to the "
+            "synthetic rows; 50 is guessing."
         )
+        findings.append(_nearer(found.member, text))
     if found.crowded is not None:
         grade = LOOK if found.crowded.value - 2 * found.crowded.error > TOO_NEAR else GOOD
         findings.append(

@@ -90,7 +90,20 @@ class FixedCombinations:
 
 
 @dataclass(frozen=True)
-class NullIf:
+class _Where:
+    """What a column is in the rows in which another has some value."""
+
+    column: Name
+    when: Name
+    value: Any
+
+    def __post_init__(self) -> None:
+        """Take any set of values."""
+        object.__setattr__(self, "value", _values(self.value))
+
+
+@dataclass(frozen=True)
+class NullIf(_Where):
     """A column is missing in the rows in which another has some value.
 
     Parameters
@@ -109,20 +122,12 @@ class NullIf:
     cause of death is missing where status is alive
     """
 
-    column: Name
-    when: Name
-    value: Any
-
-    def __post_init__(self) -> None:
-        """Take any set of values."""
-        object.__setattr__(self, "value", _values(self.value))
-
     def __str__(self) -> str:
         return f"{self.column} is missing where {self.when} is {_told(self.value)}"
 
 
 @dataclass(frozen=True)
-class NotNullIf:
+class NotNullIf(_Where):
     """A column is present in the rows in which another has some value.
 
     Parameters
@@ -140,14 +145,6 @@ class NotNullIf:
     >>> print(NotNullIf("cause of death", "status", "dead"))
     cause of death is present where status is dead
     """
-
-    column: Name
-    when: Name
-    value: Any
-
-    def __post_init__(self) -> None:
-        """Take any set of values."""
-        object.__setattr__(self, "value", _values(self.value))
 
     def __str__(self) -> str:
         return f"{self.column} is present where {self.when} is {_told(self.value)}"
