@@ -131,7 +131,7 @@ def test_the_model_saved_draws_the_same_rows(at):
     ],
 )
 def test_any_spelling_comes_back(cells):
-    from gaussflow.apps.tabular._cells import typed
+    from gaussflow.apps.tabular.frames._cells import typed
 
     column, spelling = typed(pandas.Series(cells, dtype=str))
     back = spelling.cells(column)
@@ -142,7 +142,7 @@ def test_any_spelling_comes_back(cells):
 
 
 def test_kinds_are_those_of_the_cells():
-    from gaussflow.apps.tabular._cells import typed
+    from gaussflow.apps.tabular.frames._cells import typed
 
     kinds = {
         "boolean": ["true", "false"],

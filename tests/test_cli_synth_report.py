@@ -12,7 +12,7 @@ from test_cli_synth import at, read  # noqa: F401
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
-from gaussflow.apps.tabular._files import read_frame, sampled  # noqa: E402
+from gaussflow.apps.tabular.frames._files import read_frame, sampled  # noqa: E402
 
 
 def test_a_report_keeps_rows_from_the_fit(at, capsys):  # noqa: F811
@@ -50,7 +50,7 @@ def test_a_table_too_large_is_learnt_from_some_rows(at, capsys):  # noqa: F811
 
 def test_a_reservoir_is_even_and_keeps_the_order(monkeypatch):
     """Of 30 rows in parts of 7, each of 12 that stay has the same chance, whichever part it is in."""
-    monkeypatch.setattr("gaussflow.apps.tabular._files.CHUNK", 7)
+    monkeypatch.setattr("gaussflow.apps.tabular.frames._files.CHUNK", 7)
     whole = pandas.DataFrame({"x": np.arange(30)})
     parts = lambda: (whole[k : k + 7] for k in range(0, 30, 7))  # noqa: E731
     stayed = np.zeros(30)
@@ -69,7 +69,7 @@ def test_a_reservoir_is_even_and_keeps_the_order(monkeypatch):
 
 
 def test_chunks_hold_what_the_whole_has(tmp_path, monkeypatch):
-    monkeypatch.setattr("gaussflow.apps.tabular._files.CHUNK", 3)
+    monkeypatch.setattr("gaussflow.apps.tabular.frames._files.CHUNK", 3)
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{k},{k / 4}\n" for k in range(10)))
     frame, spellings, count = read_frame(str(tmp_path / "t.csv"))
     assert count == 10

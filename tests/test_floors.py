@@ -22,6 +22,7 @@ ROOMS = {
 }
 EVERYWHERE = {"_check", "_files", "_version"}
 NEIGHBOURS = {("rows", "ops"), ("__main__", "cli")}  # rows may use the functions beside them, and not the reverse
+STOREYS = {"law": 0, "frames": 1, "rules": 2, "drawing": 3, "private": 3, "report": 3}  # of gaussflow.apps.tabular
 FRONT = "__init__"  # the front door of the package shows floors 0 to 5
 OPTIONAL = {"pandas", "sklearn", "matplotlib", "triton", "tabulate"}  # wanted by floors 6 and 7 only
 
@@ -109,6 +110,18 @@ def test_imports_go_down() -> None:
 )
 def test_the_rule_itself(importer: str, imported: str, allowed: bool) -> None:
     assert (complaint(importer, imported) is None) == allowed
+
+
+def test_the_storeys_of_tables_go_down() -> None:
+    """The parts of tables import from lower parts, or within themselves, or what all share (``_arrays``)."""
+    home = "apps.tabular."
+    for name, tree in modules().items():
+        here = name.removeprefix(home).split(".")[0]
+        if name.startswith(home) and here in STOREYS:
+            for imported in imports(name, tree):
+                there = imported.removeprefix(home).split(".")[0]
+                down = STOREYS.get(there, len(STOREYS)) < STOREYS[here] or there in {here, "_arrays"}
+                assert down or not imported.startswith("apps.tabular"), f"{name} imports {imported}"
 
 
 def test_optional_packages_stay_upstairs() -> None:

@@ -57,7 +57,7 @@ def test_a_file_is_refused_in_a_sentence(name, tmp_path, monkeypatch, capsys):
 
 
 def test_a_file_with_a_mark_at_its_start_is_read(tmp_path, monkeypatch):
-    from gaussflow.apps.tabular._files import read_frame
+    from gaussflow.apps.tabular.frames._files import read_frame
 
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + ROWS.encode())
     assert list(read_frame(str(tmp_path / "t.csv"))[0].columns) == ["a", "b"]

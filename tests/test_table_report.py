@@ -13,9 +13,9 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 from gaussflow.apps.tabular import TableSynthesizer, compare_tables  # noqa: E402
-from gaussflow.apps.tabular._beside import Kind, alike, figure  # noqa: E402
-from gaussflow.apps.tabular._exposure import nearer_share  # noqa: E402
-from gaussflow.apps.tabular._likeness import check_column, suggest_target  # noqa: E402
+from gaussflow.apps.tabular.report._beside import Kind, alike, figure  # noqa: E402
+from gaussflow.apps.tabular.report._exposure import nearer_share  # noqa: E402
+from gaussflow.apps.tabular.report._likeness import check_column, suggest_target  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import ks_2samp
 
 from gaussflow.apps.tabular import TableSynthesizer
-from gaussflow.apps.tabular._curve import Curve, log_mass
-from gaussflow.apps.tabular._grid import fit_grid
+from gaussflow.apps.tabular.law._curve import Curve, log_mass
+from gaussflow.apps.tabular.law._grid import fit_grid
 from tables import mixed, patients
 
 

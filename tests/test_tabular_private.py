@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import ks_2samp
 
 from gaussflow.apps.tabular import Inequality, TableSynthesizer, _noise
-from gaussflow.apps.tabular._bounds import domains
-from gaussflow.apps.tabular._private import _pair, fit_private
-from gaussflow.apps.tabular._private_law import BEYOND, TableLaw
+from gaussflow.apps.tabular.private._bounds import domains
+from gaussflow.apps.tabular.private._private import _pair, fit_private
+from gaussflow.apps.tabular.private._private_law import BEYOND, TableLaw
 from tables import mixed, patients
 
 BOUNDS = {

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular import TableSynthesizer, suggest_constraints
-from gaussflow.apps.tabular._cells import Spelling
-from gaussflow.apps.tabular._files import need_packages, read_frame, write_frame
-from gaussflow.apps.tabular._rule_files import read_rules, write_rules
-from gaussflow.apps.tabular._schema import short
-from gaussflow.apps.tabular._table_report import STEPS
+from gaussflow.apps.tabular.frames._cells import Spelling
+from gaussflow.apps.tabular.frames._files import need_packages, read_frame, write_frame
+from gaussflow.apps.tabular.frames._schema import short
+from gaussflow.apps.tabular.report._table_report import STEPS
+from gaussflow.apps.tabular.rules._rule_files import read_rules, write_rules
 from gaussflow.cli._common import Words, about, may_write, positive, say, word
 
 if TYPE_CHECKING:

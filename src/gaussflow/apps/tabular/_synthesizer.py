@@ -10,27 +10,27 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._compile import check_rules, make_plan, skeleton_of
-from gaussflow.apps.tabular._conditions import conditions, level_shares
-from gaussflow.apps.tabular._curve import Curve
-from gaussflow.apps.tabular._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
-from gaussflow.apps.tabular._features import Encoding
-from gaussflow.apps.tabular._forest import Tree
-from gaussflow.apps.tabular._frames import check_fit_frame, check_new_frame, check_weights, coded_frame, frame_of
-from gaussflow.apps.tabular._grid import Grid
-from gaussflow.apps.tabular._joint import Coded, Joint, fit_joint
-from gaussflow.apps.tabular._law import Bag, Law
 from gaussflow.apps.tabular._pack import Packer, unpacked
-from gaussflow.apps.tabular._plan import Plan, Shift
-from gaussflow.apps.tabular._private import Statement, fit_private
-from gaussflow.apps.tabular._private_law import Groups, TableLaw
-from gaussflow.apps.tabular._ridge import Ridge
-from gaussflow.apps.tabular._rules import Constraint, from_json, to_json
-from gaussflow.apps.tabular._sampling import balanced_sizes, complete, sample_given
-from gaussflow.apps.tabular._schema import Column, read_column, short
-from gaussflow.apps.tabular._table_report import TableReport, compare_tables
+from gaussflow.apps.tabular.drawing._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
+from gaussflow.apps.tabular.drawing._sampling import balanced_sizes, complete, sample_given
+from gaussflow.apps.tabular.frames._conditions import conditions, level_shares
+from gaussflow.apps.tabular.frames._frames import check_fit_frame, check_new_frame, check_weights, coded_frame, frame_of
+from gaussflow.apps.tabular.frames._schema import Column, read_column, short
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._curve import Curve
+from gaussflow.apps.tabular.law._features import Encoding
+from gaussflow.apps.tabular.law._forest import Tree
+from gaussflow.apps.tabular.law._grid import Grid
+from gaussflow.apps.tabular.law._joint import Coded, Joint, fit_joint
+from gaussflow.apps.tabular.law._law import Bag, Law
+from gaussflow.apps.tabular.law._ridge import Ridge
+from gaussflow.apps.tabular.private._private import Statement, fit_private
+from gaussflow.apps.tabular.private._private_law import Groups, TableLaw
+from gaussflow.apps.tabular.report._table_report import TableReport, compare_tables
+from gaussflow.apps.tabular.rules._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
+from gaussflow.apps.tabular.rules._compile import check_rules, make_plan, skeleton_of
+from gaussflow.apps.tabular.rules._plan import Plan, Shift
+from gaussflow.apps.tabular.rules._rules import Constraint, from_json, to_json
 from gaussflow.training._checkpoint import PathLike, open_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:

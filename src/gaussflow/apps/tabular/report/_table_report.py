@@ -12,10 +12,11 @@ import numpy as np
 
 from gaussflow._files import whole
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._beside import Tables, tables_of
-from gaussflow.apps.tabular._exposure import Exposure, check_exposure
-from gaussflow.apps.tabular._findings import Finding, likeness_findings, privacy_findings
-from gaussflow.apps.tabular._likeness import (
+from gaussflow.apps.tabular.frames._schema import short
+from gaussflow.apps.tabular.report._beside import Tables, tables_of
+from gaussflow.apps.tabular.report._exposure import Exposure, check_exposure
+from gaussflow.apps.tabular.report._findings import Finding, likeness_findings, privacy_findings
+from gaussflow.apps.tabular.report._likeness import (
     ColumnCheck,
     Learnt,
     PairCheck,
@@ -26,8 +27,7 @@ from gaussflow.apps.tabular._likeness import (
     suggest_target,
     tell_apart,
 )
-from gaussflow.apps.tabular._page import page
-from gaussflow.apps.tabular._schema import short
+from gaussflow.apps.tabular.report._page import page
 
 if TYPE_CHECKING:
     import pandas as pd

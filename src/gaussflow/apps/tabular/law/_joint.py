@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Floats, Integers
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._curve import log_mass
-from gaussflow.apps.tabular._features import Encoding, fit_encoding
-from gaussflow.apps.tabular._law import Law, fit_law
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._curve import log_mass
+from gaussflow.apps.tabular.law._features import Encoding, fit_encoding
+from gaussflow.apps.tabular.law._law import Law, fit_law
 
 LOG_ROOT = 0.5 * np.log(2 * np.pi)
 UNSEEN = 0.5  # rows that all states together weigh before any is seen

@@ -8,8 +8,8 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from gaussflow.apps.tabular._cells import NUMBER
-from gaussflow.apps.tabular._schema import short
+from gaussflow.apps.tabular.frames._cells import NUMBER
+from gaussflow.apps.tabular.frames._schema import short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ import numpy as np
 from gaussflow.apps._optional import need
 from gaussflow.apps._plots import DATA, SAMPLES, new_figure
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._beside import Kind, Tables
+from gaussflow.apps.tabular.report._beside import Kind, Tables
 
 BINS = 24
 MOST_LEVELS = 8

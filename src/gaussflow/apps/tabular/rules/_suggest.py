@@ -11,10 +11,11 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._axes import affine, family, linear
-from gaussflow.apps.tabular._compile import Table, coded_rule
-from gaussflow.apps.tabular._frames import check_fit_frame
-from gaussflow.apps.tabular._rules import (
+from gaussflow.apps.tabular.frames._frames import check_fit_frame
+from gaussflow.apps.tabular.frames._schema import read_column
+from gaussflow.apps.tabular.rules._axes import affine, family, linear
+from gaussflow.apps.tabular.rules._compile import Table, coded_rule
+from gaussflow.apps.tabular.rules._rules import (
     Constraint,
     FixedCombinations,
     FunctionOf,
@@ -23,7 +24,6 @@ from gaussflow.apps.tabular._rules import (
     NullIf,
     Sum,
 )
-from gaussflow.apps.tabular._schema import read_column
 
 if TYPE_CHECKING:
     import pandas as pd

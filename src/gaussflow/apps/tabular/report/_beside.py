@@ -10,8 +10,8 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._frames import check_frame
-from gaussflow.apps.tabular._schema import short
+from gaussflow.apps.tabular.frames._frames import check_frame
+from gaussflow.apps.tabular.frames._schema import short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gaussflow.apps.tabular._exposure import Exposure, Share
-from gaussflow.apps.tabular._likeness import ColumnCheck, PairCheck, Told
+from gaussflow.apps.tabular.report._exposure import Exposure, Share
+from gaussflow.apps.tabular.report._likeness import ColumnCheck, PairCheck, Told
 
 if TYPE_CHECKING:
-    from gaussflow.apps.tabular._table_report import TableReport
+    from gaussflow.apps.tabular.report._table_report import TableReport
 
 GOOD, UNKNOWN, LOOK, CONCERN = range(4)
 WORDS = ("good", "cannot say", "look closer", "a concern")

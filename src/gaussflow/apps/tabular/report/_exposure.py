@@ -10,8 +10,8 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats, Integers
-from gaussflow.apps.tabular._beside import Kind, alike, points
-from gaussflow.apps.tabular._likeness import area_of
+from gaussflow.apps.tabular.report._beside import Kind, alike, points
+from gaussflow.apps.tabular.report._likeness import area_of
 
 BINS = 20  # of numbers, in combinations of values
 MOST_COMBINED = 300  # pairs and as many triples of columns

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
 
-from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._curve import log_mass
-from gaussflow.apps.tabular._joint import column_log_prob, mixed
-from gaussflow.apps.tabular._law import Law
+from gaussflow.apps.tabular.law._allowed import Allowed
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._curve import log_mass
+from gaussflow.apps.tabular.law._joint import column_log_prob, mixed
+from gaussflow.apps.tabular.law._law import Law
 
 LEAST_MASS = 1e-13  # of an interval, below which its ends are taken to be what is between them
 NEVER = -1e300

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._coded_rules import Linear
-from gaussflow.apps.tabular._schema import Column
+from gaussflow.apps.tabular.frames._schema import Column
+from gaussflow.apps.tabular.rules._coded_rules import Linear
 
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 MOST_PAIRS = 2000  # that a line is found from

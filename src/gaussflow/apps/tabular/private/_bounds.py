@@ -10,9 +10,9 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._columns import FEW, Skeleton
-from gaussflow.apps.tabular._grid import plain_grid
-from gaussflow.apps.tabular._schema import Column, short
+from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.law._columns import FEW, Skeleton
+from gaussflow.apps.tabular.law._grid import plain_grid
 
 if TYPE_CHECKING:
     import pandas as pd

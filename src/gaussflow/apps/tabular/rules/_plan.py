@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._coded_rules import TOLERANCE, Known, Linear, Rule, Wanted
-from gaussflow.apps.tabular._columns import Skeleton
+from gaussflow.apps.tabular.law._allowed import Allowed
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.rules._coded_rules import TOLERANCE, Known, Linear, Rule, Wanted
 
 
 @dataclass(frozen=True)

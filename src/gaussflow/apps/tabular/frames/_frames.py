@@ -9,9 +9,9 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._joint import Coded
-from gaussflow.apps.tabular._schema import Column, short
+from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._joint import Coded
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._draw import (
+from gaussflow.apps.tabular.drawing._draw import (
     BARRED,
     Found,
     draw_free,
@@ -21,9 +20,10 @@ from gaussflow.apps.tabular._draw import (
     rows_at_once,
     taken,
 )
-from gaussflow.apps.tabular._joint import Coded, Joint
-from gaussflow.apps.tabular._plan import Plan
-from gaussflow.apps.tabular._schema import Column, short
+from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.law._allowed import Allowed
+from gaussflow.apps.tabular.law._joint import Coded, Joint
+from gaussflow.apps.tabular.rules._plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd

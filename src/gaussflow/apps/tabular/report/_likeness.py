@@ -13,7 +13,7 @@ import torch
 from gaussflow.apps._optional import need
 from gaussflow.apps._roc import AnomalyReport
 from gaussflow.apps.tabular._arrays import Booleans, Floats
-from gaussflow.apps.tabular._beside import Kind, points
+from gaussflow.apps.tabular.report._beside import Kind, points
 
 FOLDS = 3
 FEWEST = 30  # rows of each table below which no classifier is asked

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._axes import family, line_through, linear, on_its_grid, steps_between
-from gaussflow.apps.tabular._coded_rules import GAP, Between, Combined, Gaps, Linear, Order, Rule, Steps, Total
-from gaussflow.apps.tabular._columns import FEW, Skeleton, number_skeleton
-from gaussflow.apps.tabular._conditions import place
-from gaussflow.apps.tabular._joint import arranged
-from gaussflow.apps.tabular._plan import Plan, Shift
-from gaussflow.apps.tabular._rules import (
+from gaussflow.apps.tabular.frames._conditions import place
+from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.law._columns import FEW, Skeleton, number_skeleton
+from gaussflow.apps.tabular.law._joint import arranged
+from gaussflow.apps.tabular.rules._axes import family, line_through, linear, on_its_grid, steps_between
+from gaussflow.apps.tabular.rules._coded_rules import GAP, Between, Combined, Gaps, Linear, Order, Rule, Steps, Total
+from gaussflow.apps.tabular.rules._plan import Plan, Shift
+from gaussflow.apps.tabular.rules._rules import (
     KINDS,
     Constraint,
     FixedCombinations,
@@ -26,7 +27,6 @@ from gaussflow.apps.tabular._rules import (
     Range,
     Sum,
 )
-from gaussflow.apps.tabular._schema import Column, short
 
 NARROW = 0.5  # a difference spread less than that share of the column's own spread is fitted in its place
 MOST_STEPS = 100  # of a function along a line

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
-from gaussflow.apps.tabular._curve import Curve, log_mass
-from gaussflow.apps.tabular._grid import Grid, fit_grid
+from gaussflow.apps.tabular.law._curve import Curve, log_mass
+from gaussflow.apps.tabular.law._grid import Grid, fit_grid
 
 FEW = 12  # different numbers up to which each is a state of its own
 SPIKE = 3.0  # times as often as its neighbours

@@ -10,8 +10,8 @@ import numpy as np
 from gaussflow._files import whole
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._cells import Spelling, typed
-from gaussflow.apps.tabular._file_checks import check_kind, check_lines, check_text
+from gaussflow.apps.tabular.frames._cells import Spelling, typed
+from gaussflow.apps.tabular.frames._file_checks import check_kind, check_lines, check_text
 
 if TYPE_CHECKING:
     import pandas as pd

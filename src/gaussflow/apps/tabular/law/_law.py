@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
-from gaussflow.apps.tabular._curve import Curve
-from gaussflow.apps.tabular._forest import Grown, Tree, grow
-from gaussflow.apps.tabular._ridge import Ridge, fit_ridge
+from gaussflow.apps.tabular.law._curve import Curve
+from gaussflow.apps.tabular.law._forest import Grown, Tree, grow
+from gaussflow.apps.tabular.law._ridge import Ridge, fit_ridge
 
 LEAST_LEAF = 5
 LEAVES = (8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaussflow.apps.tabular._rules import Constraint, from_json, to_json
-from gaussflow.apps.tabular._suggest import Suggestion
+from gaussflow.apps.tabular.rules._rules import Constraint, from_json, to_json
+from gaussflow.apps.tabular.rules._suggest import Suggestion
 
 
 def write_rules(path: str | Path, suggestions: Sequence[Suggestion]) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaussflow.apps.tabular._arrays import Floats, Integers
-from gaussflow.apps.tabular._bounds import Domain, domains
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._joint import Joint
-from gaussflow.apps.tabular._noise import Part, budget
-from gaussflow.apps.tabular._private_law import BEYOND, Groups, TableLaw
-from gaussflow.apps.tabular._schema import Column
+from gaussflow.apps.tabular.frames._schema import Column
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._joint import Joint
+from gaussflow.apps.tabular.private._bounds import Domain, domains
+from gaussflow.apps.tabular.private._noise import Part, budget
+from gaussflow.apps.tabular.private._private_law import BEYOND, Groups, TableLaw
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._joint import Coded, Joint, column_log_prob
-from gaussflow.apps.tabular._law import Law
-from gaussflow.apps.tabular._options import NEVER, draw_line, draw_states, options
-from gaussflow.apps.tabular._plan import Plan
+from gaussflow.apps.tabular.law._allowed import Allowed
+from gaussflow.apps.tabular.law._columns import Skeleton
+from gaussflow.apps.tabular.law._joint import Coded, Joint, column_log_prob
+from gaussflow.apps.tabular.law._law import Law
+from gaussflow.apps.tabular.law._options import NEVER, draw_line, draw_states, options
+from gaussflow.apps.tabular.rules._plan import Plan
 
 CHUNK = 20_000  # rows drawn or scored at once
 MOST_CELLS = 4_000_000  # masses of states held at once

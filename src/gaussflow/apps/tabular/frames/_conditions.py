@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gaussflow.apps._optional import need
-from gaussflow.apps.tabular._allowed import Allowed
-from gaussflow.apps.tabular._columns import Skeleton
-from gaussflow.apps.tabular._schema import Column, short
+from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.law._allowed import Allowed
+from gaussflow.apps.tabular.law._columns import Skeleton
 
 OWNER = "TableSynthesizer.sample"
 

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaussflow._version import __version__
-from gaussflow.apps.tabular import _page_words as words
-from gaussflow.apps.tabular._beside import Kind
-from gaussflow.apps.tabular._findings import Finding, is_odd, is_odd_pair, odd_gaps, percent
-from gaussflow.apps.tabular._page_pictures import association_picture, column_picture, pair_picture, scale_picture
-from gaussflow.apps.tabular._page_style import STYLE
+from gaussflow.apps.tabular.report import _page_words as words
+from gaussflow.apps.tabular.report._beside import Kind
+from gaussflow.apps.tabular.report._findings import Finding, is_odd, is_odd_pair, odd_gaps, percent
+from gaussflow.apps.tabular.report._page_pictures import (
+    association_picture,
+    column_picture,
+    pair_picture,
+    scale_picture,
+)
+from gaussflow.apps.tabular.report._page_style import STYLE
 
 if TYPE_CHECKING:
-    from gaussflow.apps.tabular._table_report import TableReport
+    from gaussflow.apps.tabular.report._table_report import TableReport
 
 SIGNS = ("✓", "?", "!", "✗")
 MOST_PICTURES = 60

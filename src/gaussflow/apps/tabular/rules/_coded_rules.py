@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gaussflow.apps.tabular._allowed import Allowed
 from gaussflow.apps.tabular._arrays import Booleans, Floats
+from gaussflow.apps.tabular.law._allowed import Allowed
 
 Known: TypeAlias = Mapping[int, Floats]  # by column the values (n,) of rows, NaN for missing
 Wanted: TypeAlias = Mapping[int, Allowed]  # by column what it will have to be

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gaussflow.apps.tabular._arrays import Floats, Integers
-from gaussflow.apps.tabular._columns import Skeleton
+from gaussflow.apps.tabular.law._columns import Skeleton
 
 MARKS = 12  # states of one column that are marked
 RARE = 0.02  # share of the rows below which a point among numbers is not marked

@@ -1,0 +1,1 @@
+"""Rows drawn and rows completed, under rules and conditions."""

@@ -1,0 +1,1 @@
+"""Laws of columns given columns: states, values, trees, and the law of a whole table."""
