@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,14 +37,26 @@ def cut(x: Tensor, context: Tensor | None) -> Iterator[Chunk]:
         yield x[i : i + step], None if context is None else context[i : i + step]
 
 
-def pushed(transforms: Sequence[Map], x: Tensor, context: Tensor | None) -> Tensor:
+class Push(NamedTuple):
+    """What is done to chunks by one transform: values (n, D) of x (n, D) and context, and the name of the transform."""
+
+    values: Callable[[Tensor, Tensor | None], Tensor]
+    name: str
+
+    @classmethod
+    def by(cls, transform: Map, rows: int) -> Push:
+        """By a transform, which may make itself ready for so many rows."""
+        ready = getattr(transform, "_values", None)
+        return cls(ready(rows) if ready else lambda x, c: transform(x, c)[0], type(transform).__name__)
+
+
+def pushed(pushes: Sequence[Push], x: Tensor, context: Tensor | None) -> Tensor:
     """The chunk x (n, D) after all the transforms; raises ValueError where one of them gives a NaN or an infinity."""
     with torch.no_grad():
-        for transform in transforms:
-            x = transform(x, context)[0]
+        for values, name in pushes:
+            x = values(x, context)
             summed = bool(x.sum().isfinite())  # which sees what is not finite, and without a copy
             if not summed and not bool(torch.isfinite(x).all()):
-                name = type(transform).__name__
                 raise ValueError(f"{name} gave a NaN or an infinity on finite rows; a fit cannot go on behind it.")
     return x
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from typing_extensions import override
 
-from gaussflow.rows._chunk import check_chunk, count_second, cut, in_second, pushed
+from gaussflow.rows._chunk import Push, check_chunk, count_second, cut, in_second, pushed
 from gaussflow.rows.base import Chunk, Map, Rows
 
 KEEP_BYTES = 2**30  # transformed chunks are kept up to this size and recomputed beyond it
@@ -65,8 +65,14 @@ class ChunkRows(Rows):
 
     @override
     def chunks(self) -> Iterator[Chunk]:
+        pushes = self._pushes()
         for x, c in self._read():
-            yield pushed(self._transforms, x, c), c
+            yield pushed(pushes, x, c), c
+
+    def _pushes(self) -> list[Push]:
+        """Made anew for each pass: tables of all the transforms of a long chain are not to be held all the time."""
+        with torch.no_grad():
+            return [Push.by(transform, self.n) for transform in self._transforms]
 
     def _read(self) -> Iterator[Chunk]:
         """The chunks of the source, before the transforms, cut to pieces of bounded size."""
@@ -100,7 +106,8 @@ class ChunkRows(Rows):
     @override
     def _take(self, index: np.ndarray | None) -> Chunk:
         x, c = super(ChunkRows, self._but(_transforms=()))._take(index)  # the transforms see only the rows taken
-        return torch.cat([x[:0], *(pushed(self._transforms, *piece) for piece in cut(x, c))]), c
+        pushes = self._pushes()
+        return torch.cat([x[:0], *(pushed(pushes, *piece) for piece in cut(x, c))]), c
 
     def _but(self, **changes: Any) -> Self:
         rows = copy.copy(self)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow.rows._chunk import check_chunk, cut, in_second, pushed
+from gaussflow.rows._chunk import Push, check_chunk, cut, in_second, pushed
 from gaussflow.rows.base import Chunk, Map, Rows
 
 
@@ -59,9 +59,9 @@ class TensorRows(Rows):
 
     def _through(self, transform: Map, z: Tensor) -> Rows:
         """The data after a transform, written into z (N, D)."""
-        start = 0
+        start, push = 0, [Push.by(transform, self.n)]
         for x, c in self.chunks():
-            z[start : start + len(x)] = pushed([transform], x, c)
+            z[start : start + len(x)] = pushed(push, x, c)
             start += len(x)
         return TensorRows.__new__(TensorRows)._hold(z, self.context)
 

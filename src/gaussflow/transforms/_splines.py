@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,6 +14,7 @@ from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops.bounds import soft_bound
 from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+from gaussflow.transforms._value_table import FEWEST_ROWS, ValueTable
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = (
@@ -53,6 +56,19 @@ class Splines(Transform):
         self._door(z, context, "z")
         u, log_slope = rq_spline_inverse(z, *self._tables())
         return saturate(u * self.scale + self.loc), log_slope.sum(-1) + self.scale.log().sum()
+
+    @override
+    @torch.no_grad()
+    def _values(self, rows: int) -> Callable[[Tensor, Tensor | None], Tensor]:
+        if rows >= FEWEST_ROWS and self.loc.dtype == torch.float32 and self.loc.device.type == "cpu":
+            table = ValueTable.of(self.loc, self.scale, *self._tables())
+            if table is not None:
+                return partial(self._by_table, table)
+        return super()._values(rows)
+
+    def _by_table(self, table: ValueTable, x: Tensor, context: Tensor | None) -> Tensor:
+        self._door(x, context)
+        return table.values(x)
 
     @torch.no_grad()
     def set_knots(

@@ -86,6 +86,17 @@ class Rotation(Orthogonal):
         return z @ self.matrix(), z.new_zeros(z.shape[:-1])
 
     @override
+    @torch.no_grad()
+    def _values(self, rows: int) -> Callable[[Tensor, Tensor | None], Tensor]:
+        turned = self.matrix().mT
+
+        def values(x: Tensor, context: Tensor | None) -> Tensor:
+            self._door(x, context)
+            return x @ turned
+
+        return values
+
+    @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
         rows = self._rows(rows, context)
         if self.axes is not None:
