@@ -1,8 +1,12 @@
 """One thread, one seed, and the long statistical checks only when asked for: ``pytest -m statistical``."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
+
+collect_ignore_glob = [] if find_spec("triton") else ["src/gaussflow/ops/_triton/*"]  # its modules import it
 
 torch.set_num_threads(1)  # more threads than that fight for the cores: measured, five times slower
 

@@ -24,6 +24,7 @@ EVERYWHERE = {"_check", "_files", "_version"}
 NEIGHBOURS = {("rows", "ops"), ("__main__", "cli")}  # rows may use the functions beside them, and not the reverse
 STOREYS = {"law": 0, "frames": 1, "rules": 2, "drawing": 3, "private": 3, "report": 3}  # of gaussflow.apps.tabular
 FRONT = "__init__"  # the front door of the package shows floors 0 to 5
+KERNELS = "ops._triton."  # imported by `gaussflow.ops` where a call goes to a GPU
 OPTIONAL = {"pandas", "sklearn", "matplotlib", "triton", "tabulate"}  # wanted by floors 6 and 7 only
 
 
@@ -126,11 +127,19 @@ def test_the_storeys_of_tables_go_down() -> None:
 
 def test_optional_packages_stay_upstairs() -> None:
     for name, tree in modules().items():
-        if ROOMS.get(room(name), 0) <= 5:
+        if ROOMS.get(room(name), 0) <= 5 and not name.startswith(KERNELS):
             for node in ast.walk(tree):
                 named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 assert not {n.split(".")[0] for n in named} & OPTIONAL, f"{name} imports {named}"
+
+
+def test_kernels_are_imported_inside_of_functions_only() -> None:
+    """So that `import gaussflow` needs no Triton."""
+    for name, tree in modules().items():
+        if not name.startswith("ops._triton"):
+            top = {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
+            assert not [module for module in top if "_triton" in module], name
 
 
 def test_no_assert_and_no_stub_outside_tests() -> None:

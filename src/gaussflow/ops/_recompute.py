@@ -70,8 +70,15 @@ def in_steps(f: Callable[[Tensor], tuple[Tensor, Tensor]], step: int, x: Tensor)
 
 def is_traced(tensors: tuple[Tensor, ...]) -> bool:
     """Whether something else than plain evaluation and backward differentiation is under way."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    return torch.compiler.is_compiling() or is_transformed(tensors)
+
+
+def is_transformed(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether `torch.func`, many gradients at once or forward-mode differentiation see these tensors."""
+    if torch._C._are_functorch_transforms_active():
         return True
+    if torch.compiler.is_compiling():  # a trace of nothing but these is plain
+        return False
     if any(torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors):  # many gradients at once
         return True
     return any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)

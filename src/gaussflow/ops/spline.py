@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
 from gaussflow.ops._recompute import in_rows, in_steps, is_traced
 from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops._spline_gradients import Written
@@ -98,10 +99,13 @@ def _chosen(
 ) -> tuple[Tensor, Tensor]:
     """``f``, or for rows x (N, D) under shared tables (K, D) what is quickest: as many at a time as stay in the cache.
 
+    On a GPU the kernels of `gaussflow.ops._triton` are, in single precision and below, also under a trace.
     On a CPU rows are mapped and differentiated by formulas for all their numbers at once, `Bins`, unless a bin is
     narrower or steeper than these take.
     """
     tables = (xs, zs, slopes)
+    if take_kernel(x, *tables) and fits_columns(x, *tables):
+        return _by_kernel(x, *tables, inverse=f is _backward)
     if is_traced((x, *tables)) or x.dim() != 2:  # a trace must not look at shapes
         return f(x, *tables)
     if not all(t.shape[1:] == x.shape[1:] and t.dtype == x.dtype for t in tables):
@@ -118,6 +122,16 @@ def _chosen(
         found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
     return in_steps(bins.inverse if f is _backward else bins.forward, step, x)
+
+
+def _by_kernel(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:
+    from gaussflow.ops._triton._spline import spline
+
+    found: tuple[Tensor, Tensor] = spline(x, xs, zs, slopes, inverse)
+    return found
+
+
+REFERENCES.update({"spline": _forward, "spline inverse": _backward})
 
 
 def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:

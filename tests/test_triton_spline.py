@@ -1,0 +1,226 @@
+"""The kernels of the spline against the reference in double precision, on a GPU or in Triton's interpreter."""
+
+import pytest
+import torch
+from benchmarks.ops import checks
+
+from kernels import DEVICE, check_against, relative, skip_unless_they_run, values_and_gradients
+
+skip_unless_they_run()
+
+from gaussflow.ops import _kernels  # noqa: E402
+from gaussflow.ops import spline as module  # noqa: E402
+from gaussflow.ops._triton import _spline  # noqa: E402
+from gaussflow.ops.spline import rq_spline, rq_spline_inverse  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's, of numbers outside of a tile
+D = 5
+REFERENCE = {rq_spline: module._forward, rq_spline_inverse: module._backward}
+both = pytest.mark.parametrize("f", REFERENCE)
+
+
+@pytest.fixture(autouse=True)
+def called(monkeypatch):
+    """Kernels are taken on the device of the tests, and what they write was not a number before; counts their calls."""
+    made = []
+
+    def filled(like, shape, dtype=torch.float32):
+        made.append(shape)
+        return torch.full(shape, torch.nan, dtype=dtype, device=like.device)
+
+    monkeypatch.setattr(_kernels, "DEVICES", (DEVICE,))
+    monkeypatch.setattr(_spline, "new", filled)
+    return made
+
+
+def tables(knots, shape=(D,), seed=0):
+    g = torch.Generator().manual_seed(seed)
+    xs, zs, slopes = (torch.randn(knots, *shape, generator=g).exp() for _ in range(3))
+    return [t.to(DEVICE) for t in (xs.cumsum(0) - knots / 2, zs.cumsum(0) - knots / 2, slopes)]
+
+
+def points(*shape, seed=1):
+    return (8 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))).to(DEVICE)
+
+
+@both
+@pytest.mark.parametrize("knots", [2, 3, 9, 20, 48])
+def test_values_and_gradients_of_shared_tables(f, knots, called):
+    """More rows than a tile has, and no multiple of it; all of what is written was not a number before."""
+    check_against(f, REFERENCE[f], [points(133, D), *tables(knots)])
+    assert len(called) >= 4
+
+
+@both
+@pytest.mark.parametrize("shape", [(D,), (17, D), (2, 3, D)])
+@pytest.mark.parametrize("knots", [7, 33])
+def test_values_and_gradients_of_tables_of_their_own(f, shape, knots, called):
+    check_against(f, REFERENCE[f], [points(*shape), *tables(knots, shape)])
+    assert len(called) >= 4
+
+
+@both
+@pytest.mark.parametrize("own", [False, True])
+def test_single_precision_over_all_of_the_domain(f, own, monkeypatch):
+    monkeypatch.setattr(checks, "SPREAD", 3)
+    count = 61 if own else 201  # every number with tables of its own is a column, and so a program of its own
+    knots = [t.to(DEVICE) for t in checks.spline_tables()]
+    x = torch.linspace(-checks.REACH, checks.REACH, count, device=DEVICE)[:, None].expand(count, 3)
+    knots = [t[:, None].expand(-1, count, 3).contiguous() for t in knots] if own else knots
+    assert checks.values_error(f, (x, *knots)) < checks.VALUES
+    assert checks.gradients_error(f, (x, *knots)) < checks.GRADIENTS
+    if not own:
+        far = checks.FAR * points(201, 3) / 8
+        assert checks.round_trip_error(rq_spline, rq_spline_inverse, (far, *knots)) < checks.ROUND_TRIP
+
+
+@both
+def test_layouts(f):
+    """Rows and tables that are transposed or cut, gradients that are expanded, no rows, and one row."""
+    inputs = [points(40, D), *tables(6)]
+    plain = values_and_gradients(f, inputs)
+    for turned in ([t.T.contiguous().T for t in inputs], [torch.stack([t, -t], -1)[..., 0] for t in inputs]):
+        assert not turned[0].is_contiguous()
+        for mine, theirs in zip(values_and_gradients(f, turned), plain, strict=True):
+            torch.testing.assert_close(mine, theirs)
+    leaves = [t.requires_grad_() for t in inputs]
+    z, log_slope = f(*leaves)
+    found = torch.autograd.grad(z.sum() + log_slope.sum(-1).mean(), leaves)
+    z, log_slope = REFERENCE[f](*leaves)
+    for mine, theirs in zip(found, torch.autograd.grad(z.sum() + log_slope.sum(-1).mean(), leaves), strict=True):
+        assert relative(mine, theirs) < 1e-5
+    for rows in (0, 1):
+        some = values_and_gradients(f, [points(rows, D), *tables(6)])
+        assert some[0].shape == (rows, D)
+        assert all(bool(t.isfinite().all()) for t in some)
+
+
+@both
+def test_extreme_tables_and_points_stay_finite(f):
+    """Widths, heights and slopes over e^±12, points to the largest number and beyond, bins of no width."""
+    g = torch.Generator().manual_seed(0)
+    logs = [12 * (2 * torch.rand(9, 40, generator=g) - 1).to(DEVICE) for _ in range(3)]
+    for value in (0.0, 1e-30, -3.0, 1e8, 1e30, -1e30, 3.4e38, torch.inf, -torch.inf):
+        x = torch.full((40,), value, device=DEVICE, requires_grad=True)
+        leaves = [t.clone().requires_grad_() for t in logs]
+        xs, zs, slopes = leaves[0].exp().cumsum(0) - 1, leaves[1].exp().cumsum(0) - 1, leaves[2].exp()
+        z, log_slope = f(x, xs, zs, slopes)
+        assert bool((z.isfinite() & log_slope.isfinite()).all()), value
+        for gradient in torch.autograd.grad(log_slope.sum(), [x, *leaves]):
+            assert bool(gradient.isfinite().all()), value
+    xs, zs, slopes = (torch.cat([t[:3], t[2:3], t[3:], t[-1:]]) for t in tables(6))
+    assert all(bool(t.isfinite().all()) for t in values_and_gradients(f, [points(60, D), xs, zs, slopes]))
+
+
+@both
+def test_what_is_no_number_stays_where_it_is(f):
+    x = points(9, D)
+    x[4, 2] = torch.nan
+    for value in f(x, *tables(5)):
+        assert torch.equal(value.isnan(), x.isnan())
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_single(f, dtype, called):
+    x, knots = points(60, D).to(dtype), tables(6)
+    narrow = [t.to(dtype) for t in knots]
+    z, log_slope = f(x, *narrow)
+    exact = REFERENCE[f](*(t.double() for t in (x, *narrow)))
+    assert z.dtype == log_slope.dtype == dtype
+    assert relative(z, exact[0], 1.0) < torch.finfo(dtype).eps
+    assert relative(log_slope, exact[1], 1.0) < torch.finfo(dtype).eps
+    mixed = f(x, *knots)
+    assert mixed[0].dtype == torch.float32
+    assert relative(mixed[0], REFERENCE[f](*(t.double() for t in (x, *knots)))[0], 1.0) < 1e-6
+    leaves = [t.requires_grad_() for t in (x, *knots)]
+    gradients = torch.autograd.grad(sum(v.sum() for v in f(*leaves)), leaves)
+    assert [t.dtype for t in gradients] == [t.dtype for t in leaves]
+    assert called
+
+
+@both
+def test_only_what_is_wanted_has_a_gradient(f, called):
+    x, knots = points(30, D), tables(6)
+    z, log_slope = f(x.requires_grad_(), *knots)
+    called.clear()
+    (mine,) = torch.autograd.grad((z * log_slope).sum(), x)
+    assert (0,) in called  # no sums are made for the tables
+    z, log_slope = REFERENCE[f](x, *knots)
+    assert relative(mine, torch.autograd.grad((z * log_slope).sum(), x)[0]) < 1e-5
+
+
+@both
+def test_higher_derivatives_and_transformations_are_those_of_the_reference(f, called):
+    inputs = [points(6, D), *tables(5)]
+    x, *knots = inputs
+    leaves = [t.clone().requires_grad_() for t in inputs]
+
+    def second(f):
+        first = torch.autograd.grad(sum(v.square().sum() for v in f(*leaves)), leaves, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+
+    for mine, theirs in zip(second(f), second(REFERENCE[f]), strict=True):
+        assert relative(mine, theirs) < 1e-4
+    z = f(*leaves)[0]
+    assert "gaussflow_rq_spline" in type(z.grad_fn).__name__
+    assert called
+    ways = {
+        "rows at once": lambda f: torch.autograd.grad(
+            f(*leaves)[0], leaves, torch.eye(z.numel(), device=DEVICE).view(-1, *z.shape), is_grads_batched=True
+        ),
+        "jacrev": lambda f: torch.func.jacrev(lambda *t: f(*t)[1], argnums=(0, 3))(*inputs),
+        "jacfwd": lambda f: torch.func.jacfwd(lambda *t: f(*t)[1], argnums=(0, 1, 2, 3))(*inputs),
+        "jvp": lambda f: torch.func.jvp(f, tuple(inputs), tuple(torch.ones_like(t) for t in inputs))[1],
+        "vmap": lambda f: torch.func.vmap(f, in_dims=(None, 0, 0, 0))(x, *(torch.stack([t, 2 * t]) for t in knots)),
+        "dual": lambda f: dual(f, inputs),
+    }
+    for name, way in ways.items():
+        mine, theirs = way(f), way(REFERENCE[f])
+        assert float(theirs[0].abs().max()) > 0, name
+        for a, b in zip(mine, theirs, strict=True):
+            assert relative(a, b) < 1e-5, name
+
+
+def dual(f, inputs):
+    with torch.autograd.forward_ad.dual_level():
+        duals = [torch.autograd.forward_ad.make_dual(t, torch.ones_like(t)) for t in inputs]
+        return tuple(torch.autograd.forward_ad.unpack_dual(v).tangent.clone() for v in f(*duals))
+
+
+@both
+def test_it_compiles_whole(f, called):
+    """With gradients, and with a transformation inside, which goes by the reference."""
+    inputs = [points(7, D), *tables(5)]
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    called.clear()
+    for mine, theirs in zip(values_and_gradients(compiled, inputs), values_and_gradients(f, inputs), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert called
+    ones = torch.ones_like(inputs[0])
+
+    def tangent(x):
+        return torch.func.jvp(lambda x: f(x, *inputs[1:]), (x,), (ones,))[1]
+
+    for mine, theirs in zip(torch.compile(tangent, fullgraph=True, backend="aot_eager")(inputs[0]), tangent(inputs[0]),
+                            strict=True):  # fmt: skip
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_operators_are_well_behaved(inverse, own):
+    inputs = [points(4, D), *tables(4, (4, D) if own else (D,))]
+    leaves = [t.requires_grad_() for t in inputs]
+    torch.library.opcheck(_spline.spline, (*leaves, inverse))
+    plain = [t.detach() for t in inputs]
+    torch.library.opcheck(_spline.spline_gradients, (*plain, plain[0], plain[0], inverse, True))
+
+
+def test_other_layouts_and_double_precision_go_by_the_reference(called):
+    x, knots = points(4, 3, D), tables(5, (4, 3, 1))
+    z = rq_spline(x, *knots)[0]
+    assert not called
+    assert torch.equal(z, module._forward(x, *knots)[0])
+    rq_spline(x.double(), *(t.double() for t in tables(5)))
+    assert not called
