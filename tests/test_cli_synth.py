@@ -155,6 +155,20 @@ def test_kinds_are_those_of_the_cells():
         assert typed(pandas.Series(cells, dtype=str))[1].kind == kind
 
 
+def test_names_and_record_numbers_are_made_anew(at, capsys):
+    (at / "names.csv").write_text("name,nr,b\n" + "".join(f"n{i},{i},{i % 4}\n" for i in range(40)))
+    assert main(["synth", "names.csv", "--out", "new.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "note: column 'name' is taken for an identifier or free text: 40 of its 40 values" in said
+    assert "column 'nr' seems to be an identifier" in said
+    assert "Say --identifier nr for new ones" in said
+    assert main(["synth", "names.csv", "--out", "b.csv", "--identifier", "name", "--identifier", "nr"]) == 0
+    assert capsys.readouterr().err == ""
+    new = read("b.csv")
+    assert list(new["name"]) == [f"synthetic-{i}" for i in range(1, 41)]
+    assert list(new["nr"]) == [str(i) for i in range(100, 140)]
+
+
 def test_inputs_stay_and_outputs_are_not_overwritten_unasked(at, capsys):
     before = (at / "table.csv").read_bytes()
     (at / "kept").write_text("kept")
@@ -189,7 +203,7 @@ MISTAKES = {
     "too few cells": (["short.csv"], "short.csv: line 3 has 1 cells, the first line 2"),
     "semicolons": (["semicolons.csv"], "only commas part cells"),
     "no text": (["bytes.csv"], "not a table in UTF-8 text"),
-    "identifiers": (["names.csv"], "column 'name' is another, as in an identifier. Leave it out with --drop."),
+    "identifier unknown": (["table.csv", "--identifier", "size"], "told that 'size' are identifiers; its columns are"),
     "infinite": (["infinite.csv"], "synth wants finite numbers"),
     "drop unknown": (["table.csv", "--drop", "size"], "no column 'size' to drop"),
     "no rows wanted": (["table.csv", "--rows", "0"], "--rows wants a number of at least 1; got 0"),
@@ -224,7 +238,6 @@ def test_mistakes_get_one_line(at, name, capsys):
         "long": "a,b\n1,2\n1,2,3\n",
         "short": "a,b\n1,2\n1\n",
         "semicolons": "a;b\n1;2\n",
-        "names": "name,b\n" + "".join(f"n{i},{i}\n" for i in range(30)),
         "infinite": "a,b\n1,2\ninf,3\n",
     }
     for stem, text in tables.items():

@@ -37,10 +37,6 @@ FILES = {
     "a compressed file": (b"\x1f\x8b\x08\x00rest", "compressed by gzip; unpack it first"),
     "Parquet named CSV": (b"PAR1rest", "a Parquet file; give its name the ending .parquet"),
     "an infinite number": (b"a,b\n1,2\ninf,3\n", "wants finite numbers or missing ones; got inf in row 1"),
-    "names of patients": (
-        ("name,b\n" + "".join(f"n{i},{i}\n" for i in range(30))).encode(),
-        "each of the 30 texts of column 'name' is another, as in an identifier. Leave it out with --drop",
-    ),
     "one row": (b"a,b\n1,2\n", "wants at least 2 rows; got 1"),
 }
 
@@ -81,7 +77,7 @@ FRAMES = {
     "complex numbers": (lambda: two(b=[1j, 2j, 3j]), "got column 'b' of complex128. Convert it with df.astype"),
     "periods": (
         lambda: two(b=pd.period_range("2020", periods=3, freq="D")),
-        "got column 'b' of period[D]. Convert it with df.astype, or drop it",
+        "got column 'b' of period[D]. Convert it with .dt.to_timestamp(), or drop it",
     ),
     "an infinity": (lambda: two(b=[1.5, np.inf, 2.5]), "got inf in row 1 of column 'b'"),
     "categories that are tuples": (

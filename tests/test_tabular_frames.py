@@ -138,7 +138,6 @@ BAD_FITS = {
     "complex": (BASE.assign(a=1j), TypeError, "column 'a' of complex128"),
     "lists": (BASE.assign(b=[[1]] * 20), TypeError, r"got \[1\] of list among the objects of column 'b'"),
     "mixed objects": (BASE.assign(b=pd.Series(["x", 1] * 10, dtype=object)), TypeError, "got 1 of int among"),
-    "identifier": (BASE.assign(b=[f"id{k}" for k in range(20)]), ValueError, "each of the 20 texts of column 'b'"),
     "periods": (BASE.assign(a=pd.period_range("2020", periods=20, freq="D")), TypeError, "column 'a' of period"),
     "odd levels": (BASE.assign(b=pd.cut(BASE["c"], 2)), TypeError, "categories that are text, numbers"),
 }

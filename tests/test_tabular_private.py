@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from gaussflow.apps.tabular import Inequality, TableSynthesizer, _noise
+from gaussflow.apps.tabular import Inequality, TableSynthesizer
+from gaussflow.apps.tabular.private import _noise
 from gaussflow.apps.tabular.private._bounds import domains
 from gaussflow.apps.tabular.private._private import _pair, fit_private
 from gaussflow.apps.tabular.private._private_law import BEYOND, TableLaw
@@ -309,3 +310,22 @@ def test_what_would_give_rows_away_is_refused(parameters, said):
 def test_weights_are_refused():
     with pytest.raises(ValueError, match="no sample_weight"):
         TableSynthesizer(epsilon=1.0, bounds=BOUNDS).fit(patients(60), sample_weight=np.ones(60))
+
+
+def test_names_of_rows_are_no_part_of_a_private_fit():
+    """Of an identifier the gaps are counted alone; where new numbers begin is told, and not taken of the rows."""
+    n = 300
+    random = np.random.default_rng(0)
+    df = pd.DataFrame({"kind": random.choice([False, True], n), "id": range(n), "name": [f"n{k}" for k in range(n)]})
+    df["name"] = df["name"].astype("string").mask(df["kind"])
+    model = TableSynthesizer(epsilon=20.0, bounds={"id": (0, 99999)}, identifiers=["id", "name"]).fit(df)
+    drawn = model.sample(200)
+    assert (drawn.dtypes == df.dtypes).all()
+    assert list(drawn["id"].head(2)) == [100000, 100001]
+    assert set(drawn["name"].dropna()) == {f"synthetic-{k}" for k in range(1, 1 + drawn["name"].notna().sum())}
+    assert drawn["name"].isna()[drawn["kind"]].mean() > 0.8
+    assert np.isfinite(model.log_prob(df)).all()
+    with pytest.raises(ValueError, match="lacks 'id'"):
+        TableSynthesizer(epsilon=1.0, identifiers=["id", "name"]).fit(df)
+    with pytest.raises(ValueError, match="of whole numbers for the identifier 'id'; got"):
+        TableSynthesizer(epsilon=1.0, identifiers=["id", "name"], bounds={"id": [1, 2]}).fit(df)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 import time
 import warnings
@@ -20,6 +21,7 @@ from gaussflow.apps._optional import need
 from gaussflow.apps.tabular import TableSynthesizer, suggest_constraints
 from gaussflow.apps.tabular.frames._cells import Spelling
 from gaussflow.apps.tabular.frames._files import need_packages, read_frame, write_frame
+from gaussflow.apps.tabular.frames._identifiers import declared_names
 from gaussflow.apps.tabular.frames._schema import short
 from gaussflow.apps.tabular.report._table_report import STEPS
 from gaussflow.apps.tabular.rules._rule_files import read_rules, write_rules
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 STAGES = 4  # read, fit, draw, write; a report has its own
 HELD_OUT = 0.2  # of the rows, kept from the fit for a report unless told otherwise
+IDENTIFIERS = re.compile(r"identifiers=\['?(.*?)'?\]")
 MOST_ROWS = 100_000  # of a larger table, so many are learnt from
 
 
@@ -51,10 +54,11 @@ def synth(args: argparse.Namespace) -> None:
                 raise ValueError(
                     f"there is no column {args.target!r} for --target; it has {short(list(frame.columns))}."
                 )
+            declared_names(args.identifier, list(frame.columns), "--identifier:")
             frame, held_out = _parted(frame, args)
         given = parse_given(args.given, frame, spellings)
         rules = read_rules(args.constraints) if args.constraints else None
-        model = TableSynthesizer(constraints=rules, random_state=args.seed)
+        model = TableSynthesizer(constraints=rules, identifiers=args.identifier, random_state=args.seed)
         if args.suggest:
             _suggest(frame, args.suggest)
         with about(args.table), _own_words():
@@ -195,10 +199,10 @@ def _own_words() -> Iterator[None]:
         except (ValueError, TypeError) as error:
             text = str(error).replace("TableSynthesizer.fit ", "synth ").replace("TableSynthesizer.sample ", "synth ")
             text = text.replace("TableSynthesizer.fit: ", "--constraints: ").replace("compare_tables ", "--report ")
-            raise ValueError(text.replace("Drop the column.", "Leave it out with --drop.")) from error
+            raise ValueError(IDENTIFIERS.sub(r"--identifier \1", text)) from error
     with tqdm.external_write_mode(sys.stderr):
         for text in dict.fromkeys(str(warning.message) for warning in caught):
-            say(f"note: {text}")
+            say("note: " + IDENTIFIERS.sub(r"--identifier \1", text))
 
 
 def parse_given(
@@ -295,6 +299,9 @@ def add_words(words: Words) -> None:
         help="only rows with this value, none for missing, or with COLUMN=LOW..HIGH; may be repeated",
     )
     parser.add_argument("--drop", action="append", default=[], metavar="NAME", help="leave out this column; repeatable")
+    parser.add_argument(
+        "--identifier", action="append", default=[], metavar="NAME", help="make new values of this column; repeatable"
+    )
     parser.add_argument(
         "--suggest", metavar="FILE", help="file for the rules between columns that hold in all rows, JSON"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Packer:
             self._parts[name].append(thing.ravel())
             self._sizes[name] += thing.size
             return {"array": name, "start": start, "shape": list(thing.shape)}
+        if isinstance(thing, np.generic):  # names of columns may be numpy's
+            thing = thing.item()
         if isinstance(thing, float) and not np.isfinite(thing):
             return {"number": repr(float(thing))}
         return [self.json(each) for each in thing] if isinstance(thing, list | tuple) else thing
@@ -61,7 +63,8 @@ def unpacked(packed: Any, tensors: Mapping[str, Tensor], classes: Mapping[str, t
     kind = classes.get(packed.get("class", ""))
     if kind is None:
         raise ValueError(f"it names {str(packed.get('class'))[:40]!r}, which is no part of a table's law")
-    wanted = [field.name for field in fields(kind)]
-    if set(packed) != {"class", *wanted}:
+    told = set(packed) - {"class"}
+    wanted = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+    if not wanted <= told <= {f.name for f in fields(kind)}:
         raise ValueError(f"{kind.__name__} has other parts than this release knows")
-    return kind(**{name: unpacked(packed[name], tensors, classes) for name in wanted})
+    return kind(**{name: unpacked(packed[name], tensors, classes) for name in packed if name != "class"})

@@ -10,36 +10,33 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular._pack import Packer, unpacked
+from gaussflow.apps.tabular._stored import packed_model, restored_model
 from gaussflow.apps.tabular.drawing._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
 from gaussflow.apps.tabular.drawing._sampling import balanced_sizes, complete, sample_given
 from gaussflow.apps.tabular.frames._conditions import conditions, level_shares
-from gaussflow.apps.tabular.frames._frames import check_fit_frame, check_new_frame, check_weights, coded_frame, frame_of
-from gaussflow.apps.tabular.frames._schema import Column, read_column, short
+from gaussflow.apps.tabular.frames._frames import (
+    check_fit_frame,
+    check_new_frame,
+    check_weights,
+    coded_frame,
+    filled_frame,
+    frame_of,
+    rows_known,
+    with_given,
+)
+from gaussflow.apps.tabular.frames._identifiers import read_columns
+from gaussflow.apps.tabular.frames._schema import Column, short
 from gaussflow.apps.tabular.law._columns import Skeleton
-from gaussflow.apps.tabular.law._curve import Curve
-from gaussflow.apps.tabular.law._features import Encoding
-from gaussflow.apps.tabular.law._forest import Tree
-from gaussflow.apps.tabular.law._grid import Grid
 from gaussflow.apps.tabular.law._joint import Coded, Joint, fit_joint
-from gaussflow.apps.tabular.law._law import Bag, Law
-from gaussflow.apps.tabular.law._ridge import Ridge
 from gaussflow.apps.tabular.private._private import Statement, fit_private
-from gaussflow.apps.tabular.private._private_law import Groups, TableLaw
 from gaussflow.apps.tabular.report._table_report import TableReport, compare_tables
-from gaussflow.apps.tabular.rules._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
 from gaussflow.apps.tabular.rules._compile import check_rules, make_plan, skeleton_of
-from gaussflow.apps.tabular.rules._plan import Plan, Shift
-from gaussflow.apps.tabular.rules._rules import Constraint, from_json, to_json
+from gaussflow.apps.tabular.rules._plan import Plan
+from gaussflow.apps.tabular.rules._rules import Constraint
 from gaussflow.training._checkpoint import PathLike, open_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)
-RULES = (Between, Combined, Gaps, Linear, Order, Plan, Shift, Steps, Total)
-NOISY = (Groups, Statement, TableLaw)
-CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES, *NOISY)}
 
 
 class TableSynthesizer:
@@ -71,6 +68,10 @@ class TableSynthesizer:
         What columns may hold, which epsilon wants without a look at the rows: ``{column: (low, high)}`` for numbers and
         times, ``(low, high, step)`` where they are multiples of a step (1 for integers, a day for times), or a list of
         levels for text and for numbers that take few. Booleans and categories have them in their dtype.
+    identifiers
+        Columns that name rows, as record numbers do: of these only gaps are fitted, and new values are drawn, texts
+        from ``synthetic-1`` on and numbers from the power of ten above all that were seen. Text and categories of which
+        more than half of the rows have one that no other has are taken so without being told, with a warning.
     random_state
         Decides the halves of the rows that trees see, and the rows that `sample` draws: the same integer gives the
         same; None for other ones each time.
@@ -91,7 +92,7 @@ class TableSynthesizer:
     Raises
     ------
     TypeError, ValueError
-        For frames that are none, are empty, hold infinities, objects that are no text, or an identifier; before `fit`;
+        For frames that are none, are empty, hold infinities, or objects that are no text; before `fit`;
         and for frames unlike that of the fit. The message says what was wanted, what came, and what to do.
     ImportError
         Where pandas or scikit-learn are missing: they are in the extra ``tabular``.
@@ -123,11 +124,12 @@ class TableSynthesizer:
         epsilon: float | None = None,
         delta: float = 0.0,
         bounds: Mapping[Any, Any] | None = None,
+        identifiers: Sequence[Any] | None = None,
         random_state: int | None = 0,
     ) -> None:
         self.constraints = constraints
         self.epsilon, self.delta, self.bounds = epsilon, delta, bounds
-        self.random_state = random_state
+        self.identifiers, self.random_state = identifiers, random_state
 
     def fit(self, df: pd.DataFrame, y: object = None, sample_weight: Any = None) -> Self:
         """Fit to the rows of a frame.
@@ -152,7 +154,7 @@ class TableSynthesizer:
             return self._fit_private(df, sample_weight, owner)
         weights = check_weights(sample_weight, len(df), owner)
         df, weights = df[weights > 0], weights[weights > 0]
-        columns = [read_column(df[name], owner) for name in df.columns]
+        columns = read_columns(df, self.identifiers, owner)
         codes = [column.codes(df[column.name], owner) for column in columns]
         rules = check_rules(self.constraints, owner)
         plan = make_plan(rules, columns, codes, owner)
@@ -208,7 +210,8 @@ class TableSynthesizer:
             df = check_new_frame(given, columns, "TableSynthesizer.sample", partial=True)
             if n is not None and n != len(df):
                 raise ValueError(f"TableSynthesizer.sample completes each of the {len(df)} rows given; got n of {n}.")
-            return self._completed(df, random, "TableSynthesizer.sample", missing_is_given=True)
+            drawn = self._completed(df, random, "TableSynthesizer.sample", missing_is_given=True)
+            return with_given(drawn, df, [column.name for column in columns if column.made and column.name in df])
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise ValueError(f"TableSynthesizer.sample wants how many rows, 0 or more; got {n!r}.")
         if balance is not None:
@@ -229,11 +232,7 @@ class TableSynthesizer:
         df = check_new_frame(df, columns, "TableSynthesizer.impute")
         random = np.random.default_rng(self.random_state if random_state is None else random_state)
         full = self._completed(df, random, "TableSynthesizer.impute", missing_is_given=False)[list(df.columns)]
-        filled = df.copy()
-        for name in df.columns:
-            if bool((gaps := df[name].isna().to_numpy()).any()):
-                filled[name] = df[name].where(~gaps, full[name].set_axis(df.index).astype(df[name].dtype))
-        return filled
+        return filled_frame(df, full)
 
     def log_prob(self, df: pd.DataFrame) -> Floats:
         """The log-probability (n,) of each row (n, D) in nats: of the mass of what is counted, the density of the rest.
@@ -280,35 +279,24 @@ class TableSynthesizer:
         (5, 50)
         """
         seed = self.random_state or 0
-        found = compare_tables(real, synthetic, held_out, target=target, random_state=seed, progress=progress)
+        made = [column.name for column in getattr(self, "columns_", []) if column.made and column.name in real]
+        found = compare_tables(
+            real, synthetic, held_out, target=target, identifiers=made, random_state=seed, progress=progress
+        )
         if hasattr(self, "columns_") and (own := self._mean_of_known(real)) is not None:
             found = replace(found, nats=(own, None if held_out is None else self._mean_of_known(held_out)))
         return found
 
     def _mean_of_known(self, df: pd.DataFrame) -> float | None:
         """The mean log-probability of the rows (n, D) whose categories the fit saw; None where nothing can be said."""
-        columns, known = self.columns_, np.ones(len(df), np.bool_)
-        if list(df.columns) != [c.name for c in columns] or any(str(df[c.name].dtype) != c.dtype for c in columns):
-            return None
-        for column in columns:
-            if column.kind == "category":
-                known &= (df[column.name].isna() | df[column.name].isin(column.levels or [])).to_numpy()
-        return self.score(df[known]) if known.any() else None
+        known = rows_known(df, self.columns_)
+        return self.score(df[known]) if known is not None and known.any() else None
 
     def save(self, path: PathLike) -> None:
         """Write the fitted model to one file, whole or not at all: safetensors with a JSON header."""
-        columns, joint = self._fitted("save")
-        packer = Packer()
-        meta = {
-            "joint": packer.json(joint),
-            "columns": packer.json(columns),
-            "plan": packer.json(self.plan_),
-            "constraints": [to_json(rule) for rule in self.constraints_],
-            "rows": self.rows_,
-            "privacy": packer.json(self.privacy_),
-            "random_state": self.random_state,
-        }
-        write_checkpoint(path, packer.tensors(), meta, kind="table")
+        self._fitted("save")
+        tensors, meta = packed_model(self)
+        write_checkpoint(path, tensors, meta, kind="table")
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -316,15 +304,7 @@ class TableSynthesizer:
         with open_checkpoint(path, kind="table") as file:
             tensors = file.tensors()
             try:
-                rules = [from_json(rule) for rule in file.meta.get("constraints", [])]
-                model = cls(constraints=rules or None, random_state=file.meta["random_state"])
-                model.joint_ = unpacked(file.meta["joint"], tensors, CLASSES)
-                privacy = unpacked(file.meta.get("privacy"), tensors, CLASSES)
-                model.epsilon, model.delta = (privacy.epsilon, privacy.delta) if privacy else (None, 0.0)
-                plan = unpacked(file.meta["plan"], tensors, CLASSES) if "plan" in file.meta else Plan()
-                model._hold(
-                    unpacked(file.meta["columns"], tensors, CLASSES), plan, rules, file.meta.get("rows", 0), privacy
-                )
+                model = restored_model(cls, file.meta, tensors)
                 model.sample(1)
             except Exception as error:
                 raise ValueError(f"{path} cannot be loaded: {error}.") from error
@@ -332,7 +312,7 @@ class TableSynthesizer:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name; ``deep`` is for scikit-learn and changes nothing."""
-        names = ("constraints", "epsilon", "delta", "bounds", "random_state")
+        names = ("constraints", "epsilon", "delta", "bounds", "identifiers", "random_state")
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **parameters: Any) -> Self:
@@ -365,7 +345,9 @@ class TableSynthesizer:
                 f"{owner} with epsilon takes no constraints and no sample_weight: rules checked on rows tell of them, "
                 "and weights change what one row can do. Leave them out."
             )
-        columns, self.joint_, rows, privacy = fit_private(df, self.epsilon, self.delta, self.bounds, owner)
+        columns, self.joint_, rows, privacy = fit_private(
+            df, self.epsilon, self.delta, self.bounds, owner, self.identifiers
+        )
         self._hold(columns, Plan(), [], rows, privacy)
         return self
 

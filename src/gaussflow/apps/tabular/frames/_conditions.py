@@ -112,6 +112,11 @@ def place(column: Column, value: Any, exact: bool = True, owner: str = OWNER) ->
     pandas = need("pandas", "a table")
     if np.ndim(value) == 0 and not isinstance(value, str) and pandas.isna(value):
         return float("nan")
+    if column.made:
+        raise ValueError(
+            f"{owner} makes new identifiers for column {column.name!r}, of which None, for missing, can be given; got "
+            f"{value!r}."
+        )
     if column.kind == "category":
         if value not in (column.levels or []):
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaussflow.apps._optional import need
-from gaussflow.apps.tabular._arrays import Floats
+from gaussflow.apps.tabular._arrays import Booleans, Floats
 from gaussflow.apps.tabular.frames._schema import Column, short
 from gaussflow.apps.tabular.law._columns import Skeleton
 from gaussflow.apps.tabular.law._joint import Coded
@@ -102,3 +102,37 @@ def check_weights(weights: Any, n: int, owner: str) -> Floats:
         )
     weights_of_rows: Floats = held / held.mean()
     return weights_of_rows
+
+
+def filled_frame(df: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+    """A frame (n, D) with its gaps filled from the same cells of another, as a copy."""
+    filled = df.copy()
+    for name in df.columns:
+        gaps = df[name].isna().to_numpy()
+        if not gaps.any():
+            continue
+        new, held = full[name].set_axis(df.index), df[name]
+        if str(held.dtype) == "category":
+            extra = [value for value in new[gaps].dropna().unique() if value not in held.cat.categories]
+            held = held.cat.add_categories(extra) if extra else held  # of identifiers, which are new
+            new = new.astype(object).where(gaps, None)
+        filled[name] = held.where(~gaps, new.astype(held.dtype))
+    return filled
+
+
+def with_given(drawn: pd.DataFrame, df: pd.DataFrame, names: Sequence[Any]) -> pd.DataFrame:
+    """Rows drawn (n, D) with these columns as they were given, whose values no law has."""
+    for name in names:
+        drawn[name] = df[name].set_axis(drawn.index)
+    return drawn
+
+
+def rows_known(df: pd.DataFrame, columns: Sequence[Column]) -> Booleans | None:
+    """Whether the fit saw the categories of each row (n,); None for a frame of other columns or dtypes."""
+    known: Booleans = np.ones(len(df), np.bool_)
+    if list(df.columns) != [c.name for c in columns] or any(str(df[c.name].dtype) != c.dtype for c in columns):
+        return None
+    for column in columns:
+        if column.kind == "category" and not column.made:
+            known &= (df[column.name].isna() | df[column.name].isin(column.levels or [])).to_numpy()
+    return known

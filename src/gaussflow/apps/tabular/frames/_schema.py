@@ -17,6 +17,7 @@ MOST_DECIMALS = 12
 EXTREME, FARTHEST = 1e100, 1e140  # of numbers on the line
 LARGEST_EXACT = 2.0**50
 ROUNDED = {4: 2e5, 8: 1e9, 2: 1e3}  # bytes of a float -> multiples of a decimal that are no accident below it
+WAYS = {"period": ".dt.to_timestamp()", "Sparse": ".sparse.to_dense()", "interval": "astype(str)"}
 TAKEN = "integers, floats, booleans, text, categories, dates and durations"
 
 
@@ -40,6 +41,10 @@ class Column:
         Of what x is a multiple; 0 for numbers on the line.
     scale
         The numbers on the line are ``x * scale``: a power of two, other than 1 only where squares would overflow.
+    held_as
+        The dtype of the categories.
+    made
+        Whether the values name rows, and are made anew from the one level on: a number, or the beginning of a text.
     """
 
     name: Any
@@ -51,6 +56,8 @@ class Column:
     unit: int = 1
     step: float = 0.0
     scale: float = 1.0
+    held_as: str = "object"
+    made: bool = False
 
     @property
     def text(self) -> bool:
@@ -59,11 +66,13 @@ class Column:
 
     def codes(self, series: pd.Series, owner: str) -> Floats:
         """The numbers x (n,) of a column, NaN for missing."""
+        missing = series.isna().to_numpy(dtype=bool)
+        if self.made:
+            return np.where(missing, np.nan, 0.0)
         if self.kind == "category":
             return self._levels_of(series, owner)
-        missing = series.isna().to_numpy(dtype=bool)
         if self.kind == "time" or series.dtype.kind in "iu":
-            whole = _integers(series, missing)
+            whole = whole_numbers(series, missing)
             x = _minus(whole, self.origin) / float(self.unit)
         else:
             values = _floats(series, owner)
@@ -81,11 +90,15 @@ class Column:
         """The column (n,) of numbers x (n,)."""
         pandas = need("pandas", "a table")
         missing = np.isnan(x)
+        if self.made:
+            return self._made(missing)
         if self.kind == "category":
             return self._of_levels(x, missing)
         if self.kind == "time" or self.integers:
+            ends = np.iinfo(self.dtype.lower() if self.integers else "int64")  # floats may round beyond them
+            steps = np.where(missing, 0, np.round(x))
             whole = np.array(
-                [self.origin + int(v) * self.unit for v in np.where(missing, 0, np.round(x))], dtype=object
+                [min(max(self.origin + int(v) * self.unit, int(ends.min)), int(ends.max)) for v in steps], dtype=object
             )
             if self.kind == "time":
                 times = pandas.Series(whole.astype(np.int64))
@@ -114,7 +127,7 @@ class Column:
     def _times(self, whole: pd.Series) -> pd.Series:
         if self.dtype.startswith("timedelta"):
             return whole.astype(self.dtype)
-        unit, _, zone = self.dtype[len("datetime64[") : -1].partition(", ")
+        unit, zone = unit_of(self.dtype), self.dtype.partition(", ")[2].rstrip("]")
         times = whole.astype(f"datetime64[{unit}]")
         return times.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else times
 
@@ -133,11 +146,28 @@ class Column:
             codes[row] = place
         return codes
 
+    def _made(self, missing: np.ndarray) -> pd.Series:
+        """New identifiers (n,), counted from the level on."""
+        pandas, first = need("pandas", "a table"), (self.levels or [0])[0]
+        places = np.cumsum(~missing)
+        cells: list[Any]
+        if isinstance(first, int):
+            cells = [None if gap else first + int(k) - 1 for gap, k in zip(missing, places, strict=True)]
+        else:
+            cells = [None if gap else f"{first}{k}" for gap, k in zip(missing, places, strict=True)]
+        try:
+            return pandas.Series(cells, dtype=self.dtype)
+        except OverflowError as error:
+            raise ValueError(
+                f"there is no room for {len(missing)} new identifiers of {self.dtype} in column {self.name!r}. Draw "
+                "fewer rows, or convert it to int64 for the fit."
+            ) from error
+
     def _of_levels(self, x: Floats, missing: np.ndarray) -> pd.Series:
         pandas = need("pandas", "a table")
         place = np.where(missing, -1, x).astype(np.int64)
         if self.dtype == "category":
-            levels = pandas.Index(self.levels)
+            levels = pandas.Index(self.levels, dtype=self.held_as)
             return pandas.Series(pandas.Categorical.from_codes(place, levels, ordered=self.ordered))
         if self.dtype == "bool":
             return pandas.Series(np.array([*(self.levels or []), False], dtype=bool)[place])
@@ -155,12 +185,11 @@ def read_column(series: pd.Series, owner: str) -> Column:
     if kind in "mM":
         return _time(series, owner)
     if "pyarrow" in dtype or kind not in "iuf" or dtype.startswith(("Sparse", "period", "interval")):
-        raise TypeError(
-            f"{owner} takes {TAKEN}; got column {name!r} of {dtype}. Convert it with df.astype, or drop it."
-        )
+        way = next((way for begin, way in WAYS.items() if dtype.startswith(begin)), "df.astype")
+        raise TypeError(f"{owner} takes {TAKEN}; got column {name!r} of {dtype}. Convert it with {way}, or drop it.")
     held = series[series.notna()]
     if kind in "iu":
-        whole = _integers(held, np.zeros(len(held), np.bool_))
+        whole = whole_numbers(held, np.zeros(len(held), np.bool_))
         return _on_grid(name, dtype, "number", whole)
     values = _floats(held, owner)
     bits = {"float16": 2, "float32": 4, "Float32": 4}.get(dtype, 8)
@@ -174,6 +203,11 @@ def read_column(series: pd.Series, owner: str) -> Column:
     return Column(name, dtype, "number", unit=10**decimals, step=float(step or 1))
 
 
+def unit_of(dtype: str) -> str:
+    """The unit that a dtype of times or durations counts: s, ms, us or ns."""
+    return dtype[dtype.index("[") + 1 :].rstrip("]").partition(",")[0]
+
+
 def _category(series: pd.Series, owner: str) -> Column:
     name, dtype = series.name, str(series.dtype)
     if dtype == "category":
@@ -184,7 +218,8 @@ def _category(series: pd.Series, owner: str) -> Column:
                 f"{owner} takes categories that are text, numbers or booleans; got {odd[0]!r} in column {name!r}. "
                 "Rename them with .cat.rename_categories(str)."
             )
-        return Column(name, dtype, "category", levels, bool(series.cat.ordered))
+        held_as = str(series.cat.categories.dtype)
+        return Column(name, dtype, "category", levels, bool(series.cat.ordered), held_as=held_as)
     if dtype in ("bool", "boolean"):
         return Column(name, dtype, "category", [False, True], True)
     held = list(series[series.notna()])
@@ -198,17 +233,12 @@ def _category(series: pd.Series, owner: str) -> Column:
             "Convert the column with astype(str), pd.to_numeric or pd.to_datetime."
         )
     levels = sorted({str(value) for value in held})
-    if len(levels) == len(held) and len(held) >= 20:
-        raise ValueError(
-            f"{owner} would give away names: each of the {len(held)} texts of column {name!r} is another, as in an "
-            "identifier. Drop the column."
-        )
     return Column(name, dtype, "category", levels)
 
 
 def _time(series: pd.Series, owner: str) -> Column:
     held = series[series.notna()]
-    return _on_grid(series.name, str(series.dtype), "time", _integers(held, np.zeros(len(held), np.bool_)))
+    return _on_grid(series.name, str(series.dtype), "time", whole_numbers(held, np.zeros(len(held), np.bool_)))
 
 
 def _on_grid(name: Any, dtype: str, kind: str, whole: np.ndarray) -> Column:
@@ -237,7 +267,7 @@ def _decimals(values: Floats, size: int) -> int | None:
     return None
 
 
-def _integers(series: pd.Series, missing: np.ndarray) -> np.ndarray:
+def whole_numbers(series: pd.Series, missing: np.ndarray) -> np.ndarray:
     """The whole numbers (n,) of integers or times, 0 for missing."""
     if getattr(series.dtype, "kind", "O") in "mM":
         if getattr(series.dtype, "tz", None) is not None:

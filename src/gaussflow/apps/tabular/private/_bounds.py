@@ -10,7 +10,8 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular.frames._schema import Column, short
+from gaussflow.apps.tabular.frames._identifiers import declared_names, made_column
+from gaussflow.apps.tabular.frames._schema import Column, short, unit_of
 from gaussflow.apps.tabular.law._columns import FEW, Skeleton
 from gaussflow.apps.tabular.law._grid import plain_grid
 
@@ -45,6 +46,8 @@ class Domain:
         return np.where(state == self.skeleton.rest, 1 + listed + bins, state)
 
     def _codes(self, series: pd.Series) -> Floats:
+        if self.column.made:
+            return self.column.codes(series, OWNER)
         if self.column.kind != "category":
             if len(self.edges) < 2:
                 return self.column.codes(series, OWNER)
@@ -56,14 +59,16 @@ class Domain:
         return self.column.codes(told, OWNER)
 
 
-def domains(df: pd.DataFrame, bounds: Mapping[Any, Any] | None, owner: str) -> list[Domain]:
+def domains(df: pd.DataFrame, bounds: Mapping[Any, Any] | None, owner: str, identifiers: Any = None) -> list[Domain]:
     """The domain of each column, by its dtype and what is told of it; raises ValueError where that does not do."""
     bounds = dict(bounds or {})
     if extra := [name for name in bounds if name not in df.columns]:
         raise ValueError(f"{owner} was given bounds of {short(extra)}, which are no columns.")
     found, lacking = [], []
+    declared = declared_names(identifiers, list(df.columns), owner)
     for name in df.columns:
-        domain = _domain(df[name], bounds.get(name), owner)
+        of_kind = _of_names if name in declared else _domain
+        domain = of_kind(df[name], bounds.get(name), owner)
         found.append(domain)
         if domain is None:
             lacking.append(name)
@@ -76,11 +81,25 @@ def domains(df: pd.DataFrame, bounds: Mapping[Any, Any] | None, owner: str) -> l
     return [domain for domain in found if domain is not None]
 
 
+def _of_names(series: pd.Series, told: Any, owner: str) -> Domain | None:
+    """An identifier, of which only gaps are counted; whole numbers start above the bounds, not above those seen."""
+    if getattr(series.dtype, "kind", "O") in "iuf" and told is None:
+        return None
+    if told is not None and not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], int)):
+        raise ValueError(
+            f"{owner} wants (low, high) of whole numbers for the identifier {series.name!r}; got {told!r}."
+        )
+    known = series.iloc[:0].astype(object) if told is None else need("pandas", "a table").Series([told[1]])
+    column = made_column(series.iloc[:0].rename(series.name), owner, known)
+    return _of_levels(column)
+
+
 def _domain(series: pd.Series, told: Any, owner: str) -> Domain | None:
     dtype, kind = str(series.dtype), getattr(series.dtype, "kind", "O")
     if dtype == "category" and told is None:
         levels = [each.item() if isinstance(each, np.generic) else each for each in series.cat.categories]
-        return _of_levels(Column(series.name, dtype, "category", levels, bool(series.cat.ordered)))
+        held_as = str(series.cat.categories.dtype)
+        return _of_levels(Column(series.name, dtype, "category", levels, bool(series.cat.ordered), held_as=held_as))
     if dtype in ("bool", "boolean") and told is None:
         return _of_levels(Column(series.name, dtype, "category", [False, True], True))
     if dtype in ("object", "str", "string"):
@@ -179,7 +198,7 @@ def _of_time(series: pd.Series, told: tuple[Any, ...]) -> tuple[Column, float, f
             ends = [end.tz_convert("UTC").tz_localize(None) for end in ends]
     else:
         ends = [pandas.Timedelta(each) for each in told[:2]]
-    unit = dtype[dtype.index("[") + 1 : -1].partition(",")[0]
+    unit = unit_of(dtype)
     kind = "datetime64" if dtype.startswith("datetime") else "timedelta64"
     first, last = (int(end.to_numpy().astype(f"{kind}[{unit}]").astype(np.int64)) for end in ends)
     size = int(step.to_numpy().astype(f"timedelta64[{unit}]").astype(np.int64))

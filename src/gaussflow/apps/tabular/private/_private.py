@@ -61,11 +61,16 @@ class Statement:
 
 
 def fit_private(
-    df: pd.DataFrame, epsilon: Any, delta: Any, bounds: Mapping[Any, Any] | None, owner: str
+    df: pd.DataFrame,
+    epsilon: Any,
+    delta: Any,
+    bounds: Mapping[Any, Any] | None,
+    owner: str,
+    identifiers: Any = None,
 ) -> tuple[list[Column], Joint, int, Statement]:
     """Columns, law and noisy number of rows, and what is guaranteed; of the rows nothing but noisy counts is used."""
     _check_budget(epsilon, delta, owner)
-    found = domains(df, bounds, owner)
+    found = domains(df, bounds, owner, identifiers)
     cells = [domain.cells(df[domain.column.name]) for domain in found]
     d = len(found)
     single, choice, pair = budget(epsilon, delta, SHARES if d > 1 else [1.0, 0.0, 0.0], [d, d - 1, d - 1])

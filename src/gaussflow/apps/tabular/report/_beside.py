@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats
 from gaussflow.apps.tabular.frames._frames import check_frame
-from gaussflow.apps.tabular.frames._schema import short
+from gaussflow.apps.tabular.frames._identifiers import declared_names, names_rows, never_repeats
+from gaussflow.apps.tabular.frames._schema import short, unit_of, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_ROWS = 2
+PER_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
 TEXTS = ("category", "bool", "boolean", "object", "string", "str")
 
 
@@ -60,6 +61,15 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A column that names rows: the share of its drawn values that a real row has, and whether it is compared too."""
+
+    name: Any
+    share: float
+    compared: bool
+
+
+@dataclass(frozen=True)
 class Tables:
     """Real rows (N, D), drawn rows (M, D) and real rows that the fit did not see (K, D), as codes; NaN for missing."""
 
@@ -67,6 +77,7 @@ class Tables:
     real: Floats
     drawn: Floats
     held_out: Floats | None
+    names: list[Shared] = field(default_factory=list)
 
     @property
     def every(self) -> Floats:
@@ -83,8 +94,8 @@ def figure(value: float) -> str:
     return f"{value:.2e}".replace("-", "−")
 
 
-def tables_of(real: Any, synthetic: Any, held_out: Any, owner: str) -> Tables:
-    """Frames of the same columns as numbers; raises TypeError or ValueError for others."""
+def tables_of(real: Any, synthetic: Any, held_out: Any, owner: str, identifiers: Any = None) -> Tables:
+    """Frames of the same columns as numbers, without what names rows; raises TypeError or ValueError for others."""
     frames = [check_frame(real, owner), check_frame(synthetic, owner)]
     if held_out is not None:
         frames.append(check_frame(held_out, owner))
@@ -93,13 +104,31 @@ def tables_of(real: Any, synthetic: Any, held_out: Any, owner: str) -> Tables:
         if len(frame) < FEWEST_ROWS:
             raise ValueError(f"{owner} wants at least {FEWEST_ROWS} rows of each; got {len(frame)} as {title}.")
         _check_columns(frame, frames[0], title, owner)
+    declared = declared_names(identifiers, list(frames[0].columns), owner)
+    names = [each for name in frames[0].columns if (each := _shared(name, frames, name in declared)) is not None]
+    left_out = [each.name for each in names if not each.compared]
     kinds, codes = [], []
-    for name in frames[0].columns:
+    for name in (name for name in frames[0].columns if name not in left_out):
         kind, columns = _coded([frame[name] for frame in frames], owner)
         kinds.append(kind)
         codes.append(columns)
+    if not kinds:
+        raise ValueError(f"{owner} wants a column that names no rows; got {short(left_out)} only.")
     arrays = [np.column_stack(each) for each in zip(*codes, strict=True)]
-    return Tables(kinds, arrays[0], arrays[1], arrays[2] if held_out is not None else None)
+    return Tables(kinds, arrays[0], arrays[1], arrays[2] if held_out is not None else None, names)
+
+
+def _shared(name: Any, frames: Sequence[pd.DataFrame], declared: bool) -> Shared | None:
+    """What a column that names rows shares with the real ones; None for any other column."""
+    real = frames[0][name]
+    found = declared or names_rows(real)
+    whole = getattr(real.dtype, "kind", "O") in "iu" and never_repeats(real)
+    if not (found or whole):
+        return None
+    known = {value for frame in (frames[0], *frames[2:]) for value in frame[name].dropna().astype(object)}
+    drawn = frames[1][name].dropna().astype(object)
+    share = float(drawn.isin(known).mean()) if len(drawn) else 0.0
+    return Shared(name, share, not found)
 
 
 def _check_columns(frame: pd.DataFrame, real: pd.DataFrame, title: str, owner: str) -> None:
@@ -162,13 +191,12 @@ def _places(series: pd.Series, places: dict[Any, int]) -> Floats:
 
 
 def _numbers(series: pd.Series, kind: str, owner: str) -> Floats:
-    pandas = need("pandas", "a table")
     if bool(series.isna().all()):
         return np.full(len(series), np.nan)
-    if kind == "time":
-        series = series - pandas.Timestamp(0, tz=series.dt.tz)
-    if kind != "number":
-        series = series / pandas.Timedelta(days=1)
+    if kind != "number":  # by whole units: dates far from now are beyond the range of nanoseconds
+        missing = series.isna().to_numpy(dtype=bool)
+        days = whole_numbers(series, missing) / PER_DAY[unit_of(str(series.dtype))]
+        return np.where(missing, np.nan, days)
     values: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
     if bool(np.isinf(values).any()):
         raise ValueError(
@@ -176,6 +204,15 @@ def _numbers(series: pd.Series, kind: str, owner: str) -> Floats:
             f"{series.name!r}. Mend or drop such rows."
         )
     return values
+
+
+def mean_and_spread(x: Floats, ddof: int = 0) -> tuple[float, float]:
+    """Mean and standard deviation of numbers (n,), in units of the largest, whose squares cannot overflow."""
+    unit = float(np.abs(x).max()) if len(x) else 0.0
+    if not unit:
+        return 0.0, 0.0
+    scaled = x / unit
+    return float(scaled.mean()) * unit, float(scaled.std(ddof=ddof)) * unit if len(x) > ddof else 0.0
 
 
 def points(x: Floats, beside: Floats, kinds: Sequence[Kind]) -> Floats:
@@ -187,8 +224,7 @@ def points(x: Floats, beside: Floats, kinds: Sequence[Kind]) -> Floats:
         if kind.category:
             parts.extend((column == level).astype(float) for level in range(len(kind.levels)))
         else:
-            spread = float(held.std(ddof=1)) if len(held) > 1 else 0.0
-            middle = float(held.mean()) if len(held) else 0.0
+            middle, spread = mean_and_spread(held, ddof=1)
             parts.append(np.nan_to_num((column - middle) / (spread if spread > 0 else 1.0)))
         if len(held) < len(scale):
             parts.append(np.isnan(column).astype(float))

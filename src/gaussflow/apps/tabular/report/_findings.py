@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gaussflow.apps.tabular.report._beside import Shared
 from gaussflow.apps.tabular.report._exposure import Exposure, Share
 from gaussflow.apps.tabular.report._likeness import ColumnCheck, PairCheck, Told
 
@@ -171,7 +172,7 @@ def _lost(gap: float, error: float) -> int:
 def privacy_findings(report: TableReport) -> list[Finding]:
     """What the rows give away: nearness, membership, copies, rare combinations."""
     found = report.exposure
-    findings = [*_nearness(found), _copies(found), *_alone(found)]
+    findings = [*_of_names(report.names), *_nearness(found), _copies(found), *_alone(found)]
     if report.rows_held_out is None:
         findings.insert(
             0,
@@ -182,6 +183,24 @@ def privacy_findings(report: TableReport) -> list[Finding]:
             ),
         )
     return findings
+
+
+def _of_names(names: list[Shared]) -> list[Finding]:
+    """Whether record numbers, names and the like come again, which would point to real patients."""
+    found = []
+    for each in names:
+        if each.compared and not each.share:
+            continue
+        if not each.share:
+            text = f"{each.name} names rows. None of its synthetic values is that of a real row"
+        else:
+            text = (
+                f"{each.name} seems to name rows, and {percent(each.share)} of its synthetic values are those of real "
+                "rows: who looks them up finds a real patient. Have new ones made, or leave the column out"
+            )
+        left = "." if each.compared else "; for the rest of this report it is left out."
+        found.append(Finding(CONCERN if each.share else GOOD, text + left))
+    return found
 
 
 def _graded(share: Share) -> int:

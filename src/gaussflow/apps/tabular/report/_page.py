@@ -10,7 +10,7 @@ import numpy as np
 
 from gaussflow._version import __version__
 from gaussflow.apps.tabular.report import _page_words as words
-from gaussflow.apps.tabular.report._beside import Kind
+from gaussflow.apps.tabular.report._beside import Kind, mean_and_spread
 from gaussflow.apps.tabular.report._findings import Finding, is_odd, is_odd_pair, odd_gaps, percent
 from gaussflow.apps.tabular.report._page_pictures import (
     association_picture,
@@ -118,8 +118,8 @@ def _summary(kind: Kind, x: Any) -> str:
         return f"{kind.show(float(counts.argmax()))}: {percent(counts.max() / len(held))}"
     if kind.kind == "time":
         return f"about {kind.show(float(np.round(np.median(held))))}"
-    with np.errstate(over="ignore"):
-        return f"{kind.show(float(held.mean()))} ± {kind.show(float(held.std()))}"
+    middle, spread = mean_and_spread(held)
+    return f"{kind.show(middle)} ± {kind.show(spread)}"
 
 
 def _columns(report: TableReport) -> str:

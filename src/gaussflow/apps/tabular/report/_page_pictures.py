@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ TEXT = {"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9, "font.
 def as_svg(figure: Any) -> str:
     """A figure as the address of an image that holds it."""
     held = io.BytesIO()
-    with need("matplotlib", "drawing").rc_context(TEXT):
+    with need("matplotlib", "drawing").rc_context(TEXT), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the text is drawn by the browser, with its own letters
         figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return "data:image/svg+xml;base64," + base64.b64encode(held.getvalue()).decode("ascii")
 
@@ -173,6 +175,6 @@ def scale_picture(marks: Sequence[tuple[str, float, float]], low: float, high: f
 
 
 def shortened(text: str, most: int = 16) -> str:
-    """A name that fits beside a picture; dollars would be taken for formulas."""
-    text = text.replace("$", r"\$")
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """A name that fits beside a picture, without signs that none can hold; dollars would be taken for formulas."""
+    text = "".join(sign if sign.isprintable() else "·" for sign in text)
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from gaussflow._files import whole
 from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular.frames._schema import short
-from gaussflow.apps.tabular.report._beside import Tables, tables_of
+from gaussflow.apps.tabular.report._beside import Shared, Tables, tables_of
 from gaussflow.apps.tabular.report._exposure import Exposure, check_exposure
 from gaussflow.apps.tabular.report._findings import Finding, likeness_findings, privacy_findings
 from gaussflow.apps.tabular.report._likeness import (
@@ -59,6 +59,8 @@ class TableReport:
         Nearness, membership, copies, rare combinations.
     nats
         Mean log-probability of the rows fitted and of those held out under the model, in nats; None without one.
+    names
+        The columns that name rows, as record numbers do, and the share of their drawn values that a real row has.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class TableReport:
     learnt: Learnt | None
     exposure: Exposure
     nats: tuple[float, float | None] | None = None
+    names: list[Shared] = field(default_factory=list)
     tables: Tables | None = field(default=None, repr=False, compare=False)
     paired: list[str] = field(default_factory=list, repr=False)
 
@@ -122,6 +125,7 @@ def compare_tables(
     held_out: pd.DataFrame | None = None,
     *,
     target: Any = None,
+    identifiers: Sequence[Any] | None = None,
     random_state: int = 0,
     progress: Callable[[str], object] | None = None,
 ) -> TableReport:
@@ -138,6 +142,9 @@ def compare_tables(
         them it cannot be told whether the rows drawn lie nearer to rows fitted than to other patients.
     target
         The column that a classifier is to learn from drawn rows; None for one that seems fit, which the report names.
+    identifiers
+        Columns that name rows, which are not compared; it is only seen whether names of real rows come again. Text and
+        categories most of which one row has alone are taken so without being told.
     random_state
         Decides folds, and which rows are taken of tables of more than 5,000 for classifiers and distances.
     progress
@@ -171,7 +178,7 @@ def compare_tables(
     >>> report.rows, report.rows_drawn, report.rows_held_out
     (100, 100, 50)
     """
-    tables = tables_of(real, synthetic, held_out, OWNER)
+    tables = tables_of(real, synthetic, held_out, OWNER, identifiers)
     names = [kind.name for kind in tables.kinds]
     if target is not None and target not in names:
         raise ValueError(f"{OWNER} was given the target {target!r}, which is no column; it has {short(names)}.")
@@ -200,7 +207,9 @@ def _compared(tables: Tables, target: int | None, seed: int, progress: Callable[
     say(STEPS[4])
     exposure = check_exposure(kinds, real, drawn, held, seed)
     counts = (len(tables.real), len(tables.drawn), None if tables.held_out is None else len(tables.held_out))
-    return TableReport(*counts, columns, pairs, boosted, logistic, fresh, learnt, exposure, None, tables, paired)
+    return TableReport(
+        *counts, columns, pairs, boosted, logistic, fresh, learnt, exposure, None, tables.names, tables, paired
+    )
 
 
 def _some(x: Floats, random: np.random.Generator) -> Floats:

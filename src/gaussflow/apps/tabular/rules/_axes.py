@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.apps.tabular.frames._schema import Column
+from gaussflow.apps.tabular.frames._schema import Column, unit_of
 from gaussflow.apps.tabular.rules._coded_rules import Linear
 
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -31,8 +31,7 @@ def affine(column: Column) -> tuple[Fraction, Fraction]:
     if column.kind == "category":
         return Fraction(1), Fraction(0)
     if column.kind == "time":
-        unit = column.dtype[column.dtype.index("[") + 1 : -1].partition(",")[0]
-        size = NANOSECONDS[unit]
+        size = NANOSECONDS[unit_of(column.dtype)]
         return Fraction(column.unit * size), Fraction(column.origin * size)
     if column.integers:
         return Fraction(column.unit), Fraction(column.origin)

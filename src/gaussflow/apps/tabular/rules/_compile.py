@@ -92,6 +92,8 @@ def make_plan(rules: Sequence[Constraint], columns: Sequence[Column], codes: Seq
 
 def coded_rule(rule: Constraint, table: Table) -> Rule:
     """One rule by codes; raises TypeError or ValueError for columns that it cannot be about."""
+    if not isinstance(rule, NullIf | NotNullIf):
+        _refuse_made(rule, table)
     if isinstance(rule, Inequality):
         return _order(rule, table)
     if isinstance(rule, Range):
@@ -103,6 +105,19 @@ def coded_rule(rule: Constraint, table: Table) -> Rule:
     if isinstance(rule, Sum):
         return _total(rule, table)
     return _function(rule, table)
+
+
+def _refuse_made(rule: Constraint, table: Table) -> None:
+    """Raise TypeError for a rule about the values of an identifier, which are new in every row."""
+    for column in table.columns:
+        named = any(
+            value == column.name or (isinstance(value, tuple) and column.name in value) for value in vars(rule).values()
+        )
+        if column.made and named:
+            raise TypeError(
+                f"{table.owner}: the rule '{rule}' names {column.name!r}, an identifier, whose values are made anew. "
+                "Only rules about its gaps can be kept."
+            )
 
 
 def _order(rule: Inequality, table: Table) -> Order:

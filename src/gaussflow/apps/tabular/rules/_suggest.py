@@ -12,7 +12,7 @@ import numpy as np
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats
 from gaussflow.apps.tabular.frames._frames import check_fit_frame
-from gaussflow.apps.tabular.frames._schema import read_column
+from gaussflow.apps.tabular.frames._identifiers import read_columns
 from gaussflow.apps.tabular.rules._axes import affine, family, linear
 from gaussflow.apps.tabular.rules._compile import Table, coded_rule
 from gaussflow.apps.tabular.rules._rules import (
@@ -109,7 +109,7 @@ def suggest_constraints(df: pd.DataFrame, *, chance: float = 1e-6) -> list[Sugge
     df = check_fit_frame(df, owner)
     if not 0 < chance < 1:
         raise ValueError(f"{owner} takes a chance between 0 and 1; got {chance!r}.")
-    columns = [read_column(df[name], owner) for name in df.columns]
+    columns = read_columns(df, None, owner, tell=False)
     table = Table(columns, [column.codes(df[column.name], owner) for column in columns], owner)
     tests = max(1, len(columns) ** 2) * 10
     limit = float(np.log(chance) - np.log(tests))
