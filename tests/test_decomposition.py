@@ -14,6 +14,7 @@ from gaussflow import (
     Estimate,
     FewRowsWarning,
     FullGaussian,
+    Rows,
     TensorRows,
     as_rows,
     decompose_loss,
@@ -24,7 +25,7 @@ from gaussflow import (
 )
 from gaussflow.losses._pairs import _correlations
 from gaussflow.losses._spacings import marginal_losses, marginal_negentropies
-from gaussflow.losses.decomposition import MEASURE_ROWS, dependence, marginal_loss
+from gaussflow.losses.decomposition import MEASURE_ROWS, marginals_and_dependence
 
 
 def correlated(correlation: float, n: int, dim: int, seed: int) -> TensorRows:
@@ -112,22 +113,30 @@ def test_edges_and_doors() -> None:
         decompose_loss(torch.full((50, 2), torch.nan))
 
 
+def summed_marginals(rows: Rows) -> float:
+    return marginals_and_dependence(rows)[0]
+
+
+def found_dependence(rows: Rows) -> Estimate:
+    return marginals_and_dependence(rows)[1]
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("n", [200, 8000])
 def test_marginal_losses_of_normal_columns(scale: float, n: int) -> None:
-    loss = marginal_loss(TensorRows(scale * torch.randn(n, 50).double())) / 50
+    loss = summed_marginals(TensorRows(scale * torch.randn(n, 50).double())) / 50
     assert loss == pytest.approx(0.5 * (scale**2 - 1) - math.log(scale), abs=0.01)
 
 
 def test_marginal_loss_of_a_uniform_column() -> None:
-    loss = marginal_loss(TensorRows(torch.rand(8000, 20).double())) / 20
+    loss = summed_marginals(TensorRows(torch.rand(8000, 20).double())) / 20
     assert loss == pytest.approx(1 / 6 + 0.5 * math.log(2 * math.pi), abs=0.02)
 
 
 def test_marginal_loss_survives_ties_constants_and_few_rows() -> None:
-    assert math.isfinite(marginal_loss(TensorRows(torch.randint(0, 2, (500, 3)).double())))
-    assert marginal_loss(TensorRows(torch.zeros(500, 3))) == 0
-    assert math.isnan(marginal_loss(TensorRows(torch.randn(2, 3))))
+    assert math.isfinite(summed_marginals(TensorRows(torch.randint(0, 2, (500, 3)).double())))
+    assert summed_marginals(TensorRows(torch.zeros(500, 3))) == 0
+    assert math.isnan(summed_marginals(TensorRows(torch.randn(2, 3))))
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.5])
@@ -136,7 +145,7 @@ def test_dependence_of_normal_rows_is_the_closed_form_within_its_error(correlati
     dim = 6
     rows = correlated(correlation, 8000, dim, seed)
     truth = -0.5 * (math.log1p((dim - 1) * correlation) + (dim - 1) * math.log1p(-correlation))
-    got = dependence(rows)
+    got = found_dependence(rows)
     assert abs(got.value - truth) < 4 * got.error
     assert got.error < 0.05
 
@@ -148,28 +157,28 @@ def test_dependence_of_a_normal_law_has_no_bias_against_its_own_error() -> None:
         errors = []
         for seed in range(20):
             x = torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) @ root.T
-            found = dependence(TensorRows(x))
+            found = found_dependence(TensorRows(x))
             errors.append((found.value - truth) / found.error)
         assert abs(sum(errors) / 20) < 1
         assert sum(abs(e) < 2.5 for e in errors) >= 16
 
 
 def test_independent_coordinates_show_no_dependence() -> None:
-    values = [dependence(TensorRows(torch.randn(300, 10).double())).value for _ in range(20)]
+    values = [found_dependence(TensorRows(torch.randn(300, 10).double())).value for _ in range(20)]
     assert abs(sum(values) / 20) < 0.03
 
 
 def test_dependence_without_correlation_is_seen() -> None:
     x = torch.randn(8000, 1).double()
     sign = torch.randint(0, 2, (8000, 1)) * 2 - 1
-    got = dependence(TensorRows(torch.cat([x, sign * x], 1)))
+    got = found_dependence(TensorRows(torch.cat([x, sign * x], 1)))
     assert got.value > 10 * got.error > 0
 
 
 def test_dependence_says_when_it_cannot_say() -> None:
-    assert dependence(TensorRows(torch.randn(50, 1))) == (0.0, 0.0)
-    assert math.isnan(dependence(TensorRows(torch.randn(20, 3))).value)
-    assert math.isfinite(dependence(TensorRows(torch.zeros(100, 3))).value)
+    assert found_dependence(TensorRows(torch.randn(50, 1))) == (0.0, 0.0)
+    assert math.isnan(found_dependence(TensorRows(torch.randn(20, 3))).value)
+    assert math.isfinite(found_dependence(TensorRows(torch.zeros(100, 3))).value)
 
 
 def scores(measure: Callable[[torch.Tensor], Estimate], draw: Callable[[int], torch.Tensor], truth: float, n: int):  # type: ignore[no-untyped-def]

@@ -182,7 +182,7 @@ def test_estimates_are_chosen_for_a_few_columns_at_a_time(columns, monkeypatch):
     monkeypatch.setattr(_smooth, "COLUMNS", 100)
     whole = _smooth.choose(x, u, 48)
     monkeypatch.setattr(_smooth, "COLUMNS", columns)
-    chosen, width = _smooth.choose(x, u, 48)
+    chosen, width, _ = _smooth.choose(x, u, 48)
     assert torch.equal(chosen, whole[0])
     assert torch.allclose(width, whole[1], rtol=1e-12)
     assert len(whole[0].unique()) > 1

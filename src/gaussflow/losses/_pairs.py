@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -59,8 +60,8 @@ def pairs(z: Tensor) -> Pairs:
         nothing = z.new_tensor(0.0 if dim == 1 else math.nan)
         return Pairs(nothing, nothing.expand(GROUPS), nothing, nothing.expand(GROUPS))
     z = standardised(z)
-    powers = torch.cat([torch.ones_like(z[:, :1]), z, z.square()], 1)
-    parts = torch.stack([powers[group == g].T @ powers[group == g] for group in [groups(z)] for g in range(GROUPS)])
+    ends = torch.searchsorted(groups(z), torch.arange(GROUPS + 1, device=z.device)).tolist()
+    parts = torch.stack([_moments(z[a:b]) for a, b in pairwise(ends)])
     whole = parts.sum(0)
     linear, other = _of_moments(whole)
     left_out = [_of_moments(whole - part) for part in parts]
@@ -83,6 +84,12 @@ def groups(z: Tensor) -> Tensor:
 def jackknife(left_out: Tensor) -> Tensor:
     """The standard error (...) of an estimate from its values with each group left out (10, ...)."""
     return ((GROUPS - 1) * (left_out - left_out.mean(0)).square().mean(0)).sqrt()
+
+
+def _moments(z: Tensor) -> Tensor:
+    """Sums over rows (n, D) of all products of 1, z and z² (1 + 2D, 1 + 2D)."""
+    powers = torch.cat([torch.ones_like(z[:, :1]), z, z.square()], 1)
+    return powers.T @ powers
 
 
 def _of_moments(sums: Tensor) -> tuple[Tensor, Tensor]:

@@ -224,15 +224,13 @@ def negentropy(rows: Data, *, max_rows: int = MEASURE_ROWS) -> Estimate:
     return found
 
 
-def marginal_loss(rows: Rows) -> float:
-    """Sum of the marginal losses in nats, constant coordinates left out; NaN for too few rows to tell."""
-    losses = marginal_losses(rows.sample(MEASURE_ROWS)[0])
-    return float(losses[losses != torch.inf].sum())
-
-
-def dependence(rows: Rows) -> Estimate:
-    """The dependence in nats as in `decompose_loss`; NaN for too few rows to tell."""
-    return _dependence(pairs(_sample(rows, MEASURE_ROWS)))
+def marginals_and_dependence(rows: Rows) -> tuple[float, Estimate]:
+    """Both as in `decompose_loss`, in nats: the marginal losses of coordinates that are not constant, summed, and the
+    dependence. NaN for too few rows to tell.
+    """
+    z = rows.sample(MEASURE_ROWS)[0]
+    losses = marginal_losses(z)
+    return float(losses[losses != torch.inf].sum()), _dependence(pairs(z.double()))
 
 
 def _dependence(found: Pairs) -> Estimate:

@@ -1,4 +1,4 @@
-"""Sorting of columns, and searching in them."""
+"""Sorting of columns, searching in them, and sums over runs of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,25 @@ def sorted_columns(x: Tensor) -> Tensor:
     if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64):
         return columns.sort(1).values
     return torch.from_numpy(np.sort(columns.detach().numpy(), axis=1))
+
+
+def run_sums(columns: Tensor, count: Tensor) -> Tensor:
+    """Sums (D, m) over runs of columns (D, n): ``count`` (m,) has the length of each run, at least 1, n in all.
+
+    On a CPU NumPy adds, five to ten times as fast as an addition by index.
+    """
+    if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64):
+        run = torch.repeat_interleave(count.to(columns.device))
+        return columns.new_zeros(len(columns), len(count)).index_add_(1, run, columns)
+    first = (count.cumsum(0) - count).numpy()
+    return torch.from_numpy(np.add.reduceat(columns.detach().numpy(), first, axis=1))
+
+
+def places_of(mask: Tensor) -> Tensor:
+    """Where a mask (D, n) is true, as places in the flattened mask; NumPy is quicker where that is seldom."""
+    if mask.device.type != "cpu":
+        return mask.flatten().nonzero()[:, 0]
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def count_up_to(columns: Tensor, x: Tensor) -> Tensor:

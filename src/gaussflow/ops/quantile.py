@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from gaussflow.ops._sort import places_of, run_sums
+
 CELLS = 6.0  # cells of averaged rows in one bandwidth
 NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
@@ -51,7 +53,8 @@ def spread_ties(x: Tensor) -> Tensor:
         return x
     n, no = len(x), same.new_zeros(len(columns), 1)
     before, after = torch.cat([no, same], 1), torch.cat([same, no], 1)
-    column, place = (before | after).nonzero(as_tuple=True)  # of the values in runs, which are few in most columns
+    tied = places_of(before | after)  # the values in runs, which are few in most columns
+    column, place = tied // n, tied % n
     first, last = ~before[column, place], ~after[column, place]
     run = first.cumsum(0) - 1
     start, end = place[first][run], place[last][run]
@@ -85,7 +88,7 @@ def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:
     Returns
     -------
     value
-        (K, D) float64.
+        (K, D) in the dtype of x.
 
     Examples
     --------
@@ -94,17 +97,18 @@ def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:
     >>> local_linear(torch.randn(100, 3).double().sort(0).values, 0.3, (-1.0, 0.0, 1.0)).shape
     torch.Size([3, 3])
     """
-    cell, count, weights = (t.to(x.device) for t in _cells_and_weights(len(x), bandwidth, at))
+    count, weights = _cells_and_weights(len(x), bandwidth, at, x.dtype)
+    weights = weights.to(x.device)
     if len(count) == len(x):
         return weights @ x
     middle = x[len(x) // 2]
-    means = torch.zeros(len(count), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, cell, x - middle)
-    return middle + weights @ (means / count[:, None])
+    means = run_sums((x - middle).T.contiguous(), count) / count.to(x.device)
+    return middle + weights @ means.T
 
 
 @lru_cache(maxsize=16)
-def _cells_and_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The cell of each row (n,), the rows of each cell (m,), and the weights (K, m) of the means of the cells."""
+def _cells_and_weights(n: int, bandwidth: float, at: tuple[float, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The rows of each cell (m,), and the weights (K, m) of the means of the cells."""
     scores, u = normal_scores(n), torch.tensor(at, dtype=torch.float64)[:, None]
     _, cell, count = torch.unique_consecutive(
         (scores * (CELLS / bandwidth)).floor(), return_inverse=True, return_counts=True
@@ -114,7 +118,7 @@ def _cells_and_weights(n: int, bandwidth: float, at: tuple[float, ...]) -> tuple
     inward = torch.special.ndtri((torch.special.ndtr(-inside.abs()) + NEIGHBOURS / n).clamp(max=0.999))
     h = torch.clamp(inside.abs() + inward, min=bandwidth, max=max(3.0, bandwidth))
     value, slope = _line(centre - inside, h, count)
-    return cell, count, value + slope * (u - inside)
+    return count, (value + slope * (u - inside)).to(dtype)
 
 
 def _line(away: Tensor, h: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

@@ -141,7 +141,8 @@ class Rows(ABC):
             if index is not None:
                 low, high = np.searchsorted(index, [start, start + len(x)])
                 here = torch.from_numpy(index[low:high] - start).to(self.device)
-                start, x, c = start + len(x), x[here], None if c is None else c[here]
+                start, x = start + len(x), x.index_select(0, here)
+                c = None if c is None else c.index_select(0, here)
             taken.append((x, c))
         xs, cs = zip(*taken, strict=True)
         return torch.cat(xs), torch.cat(cs) if self.context_dim else None

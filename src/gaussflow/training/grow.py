@@ -13,7 +13,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from gaussflow._check import check_int
-from gaussflow.losses.decomposition import dependence, marginal_loss
+from gaussflow.losses.decomposition import marginals_and_dependence
 from gaussflow.models.flow import Flow
 from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
@@ -124,7 +124,7 @@ class Growth:
         self.history = History()
         self.nats = [normal_nats(held_out)]  # before the first try, and after each
         self.identity = self._identity()
-        self.marginal, self.left = marginal_loss(train), dependence(train)
+        self.marginal, self.left = marginals_and_dependence(train)
 
     def add_block(self) -> None:
         """Make, fit and measure one more block, and push the rows through it unless it changes nothing."""
@@ -133,7 +133,7 @@ class Growth:
         gain = nats_gained(block, self.held_out)
         if abs(gain) > NOTHING or not self.blocks:
             self._push(index, block)
-            self.marginal, self.left = marginal_loss(self.train), dependence(self.train)
+            self.marginal, self.left = marginals_and_dependence(self.train)
         else:
             gain = 0.0
         self.nats.append(self.nats[-1] - gain)
@@ -193,7 +193,7 @@ class Growth:
                 block.load_state_dict({k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{i}.")})
                 self._push(i, block)
             self.nats, self.history = meta["nats"], History(meta["history"])
-            self.marginal, self.left = marginal_loss(self.train), dependence(self.train)
+            self.marginal, self.left = marginals_and_dependence(self.train)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit these blocks [{error}]. Use another file, or delete it.") from error
 

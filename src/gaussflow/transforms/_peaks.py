@@ -19,12 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gaussflow.ops._sort import count_up_to
 from gaussflow.transforms._lattice import even_places, shrunk
 
-PAIR_ROWS = 1024  # rows whose neighbours are counted
+PAIR_ROWS, MOST_PAIRS = 1024, 2**22  # rows whose neighbours are counted, fewer where these times all rows are more
 RUNGS = 28  # distances compared, a factor sqrt(2) apart
-RUNGS_AT_ONCE = 4
 PER_WIDTH = 3  # bins in one width of a peak
 MOST_BINS = 8192  # rows beyond so many bins around the median are background
 STEPS = 16  # of expectation-maximisation
@@ -63,10 +61,9 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     pairs within 2.3 s, and half of them within s.
     """
     n = len(x)
-    columns = x.T.contiguous()
-    start = torch.arange(0, n, max(1, n // PAIR_ROWS), device=x.device)
+    start = torch.arange(0, n, max(1, n // PAIR_ROWS, n * n // MOST_PAIRS), dtype=torch.int32, device=x.device)
     r = 0.5 * scale * 2 ** (-0.5 * torch.arange(RUNGS, dtype=x.dtype, device=x.device))[:, None]  # (R, D), falling
-    pairs = torch.cat([_pairs(columns, start, some) for some in r.T.split(RUNGS_AT_ONCE, 1)], 1)
+    pairs = _pairs(x, start, r)
     wide, near = pairs[:, :-2], pairs[:, 2:]
     growth = torch.log2(wide.clamp(min=1) / near.clamp(min=1))
     sure = (near - 0.5 * wide > 5 * wide.clamp(min=1).sqrt()) & (growth < CLUMPED)
@@ -76,10 +73,26 @@ def clump_width(x: Tensor, scale: Tensor) -> Tensor:
     return torch.where(least.isfinite(), r.T.gather(1, inner)[:, 0] / 1.1, 0.0)
 
 
-def _pairs(columns: Tensor, start: Tensor, r: Tensor) -> Tensor:
-    """How many values of ascending columns (D, n) follow those at ``start`` (S,) within distances r (D, R): (D, R)."""
-    found = count_up_to(columns, (columns[:, None, start] + r[:, :, None]).flatten(1))
-    return (found.view(*r.shape, len(start)) - 1 - start).sum(2).double()
+def _pairs(x: Tensor, start: Tensor, r: Tensor) -> Tensor:
+    """How many of sorted rows x (n, D) follow those at ``start`` (S,) within falling distances r (R, D): (D, R).
+
+    No row has more neighbours than the most of any row within the distance before, which bounds each binary search.
+    """
+    n, dim = x.shape
+    table = torch.nn.functional.pad(x.T, (0, 1), value=torch.inf).reshape(-1)
+    column = torch.arange(0, dim * (n + 1), n + 1, dtype=torch.int32, device=x.device)[:, None]
+    first, end = column + start, column + n
+    value, most, counts = table.index_select(0, first.view(-1)).view_as(first), n - 1, []
+    for distance in r:
+        place, within = first.clone(), value + distance[:, None]
+        for power in reversed(range(most.bit_length())):
+            probed = torch.minimum(place + 2**power, end).view(-1)
+            reached = table.index_select(0, probed).view_as(within) <= within
+            place.add_(reached, alpha=2**power)
+        found = place - first
+        most = int(found.max())
+        counts.append(found.sum(1))
+    return torch.stack(counts, 1).double()
 
 
 def separate(x: Tensor, width: Tensor, most: int, even: bool = False) -> Peaks:

@@ -18,18 +18,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaussflow.ops._sort import sorted_columns
 from gaussflow.ops.spline import rq_spline
 from gaussflow.rows import Rows
-from gaussflow.transforms._estimates import ESTIMATES, Sorted, normal_knots, normal_log_prob
+from gaussflow.transforms._estimates import ESTIMATES, Sorted, estimated, normal_knots, normal_log_prob
+from gaussflow.transforms._folds import folds, sorted_rows
 from gaussflow.transforms._peak_map import peaked
 from gaussflow.transforms._peaks import clump_width
 from gaussflow.transforms._sorted_scores import SortedPoints
 
-SELECT_ROWS = 8192  # rows among which estimates are compared
-FIT_ROWS = 16384  # rows the chosen estimate is made from
-FOLDS = 4
-COLUMNS = 32  # looked at together: the estimates of all columns at once would need more memory than the rows
+FIT_ROWS = 16384  # rows that estimates are compared on, and the one believed is made from
+COLUMNS = 16  # looked at together: the estimates of all columns at once would need more memory than the rows
 FIT_COLUMNS = 8  # fitted together, likewise
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
@@ -56,8 +54,8 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
     xs, zs, slopes
         Knots, values and slopes of the map from x to z, each (K, D) float64, ascending or positive, and finite.
     """
-    chosen, width = choose(rows.sample(SELECT_ROWS)[0], normal_knots(GRID).to(rows.device), knots)
-    ends, (x, _) = torch.stack(rows.range()), rows.sample(FIT_ROWS)
+    chosen, width, x = choose(rows.sample(FIT_ROWS)[0], normal_knots(GRID).to(rows.device), knots)
+    ends = torch.stack(rows.range())
     columns = zip(*(t.split(FIT_COLUMNS, -1) for t in (x, chosen, width, ends)), strict=True)
     parts = [_fitted(some, mine, peaks, far, knots) for some, mine, peaks, far in columns]
     xs, zs, slopes = (torch.cat(tables, 1) for tables in zip(*parts, strict=True))
@@ -65,21 +63,28 @@ def smooth_gaussianization(rows: Rows, knots: int) -> tuple[Tensor, Tensor, Tens
 
 
 def _fitted(x: Tensor, chosen: Tensor, width: Tensor, ends: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Knots, values and slopes (K, D) of columns x (n, D) by the chosen estimates; ``ends`` (2, D) of all rows."""
-    u, data = normal_knots(max(GRID, knots)).to(x.device), Sorted.of(sorted_columns(x).double().T)
+    """Knots, values and slopes (K, D) of sorted columns x (n, D) by the chosen estimates; ``ends`` (2, D) of all rows.
+
+    A column that is left alone has knots as it would in units of its own.
+    """
+    u = normal_knots(max(GRID, knots)).to(x.device)
     value, slope = u.repeat(1, x.shape[1]), torch.ones_like(u).repeat(1, x.shape[1])
+    y, moved = value.clone(), chosen >= 0
+    data = Sorted.of(x[:, moved].double())
     for i, estimate in enumerate(ESTIMATES):
         mine = chosen == i
         if bool(mine.any()):
-            q = estimate(data.columns(mine), u)
+            q = estimate(data.columns(mine[moved]), u)
             value[:, mine], slope[:, mine] = q.value, q.slope
     _reach_out(value, slope, u, *ends)
-    index = kept_knots(torch.asinh((value - data.median) / data.scale), u, knots)
+    y[:, moved] = (value[:, moved] - data.median) / data.scale
+    index = kept_knots(torch.asinh(y), u, knots)
     xs, zs, slopes = value.gather(0, index), u.expand_as(value).gather(0, index), 1 / slope.gather(0, index)
     for i, even in enumerate((False, True), len(ESTIMATES)):
         mine = chosen == i
         if bool(mine.any()):
-            xs[:, mine], zs[:, mine], slopes[:, mine] = peaked(data.columns(mine), width[mine], knots, even=even)
+            tables = peaked(data.columns(mine[moved]), width[mine], knots, even=even)
+            xs[:, mine], zs[:, mine], slopes[:, mine] = tables
     return xs, zs, slopes
 
 
@@ -110,59 +115,72 @@ def kept_knots(y: Tensor, u: Tensor, knots: int) -> Tensor:
     return torch.minimum(index, len(u) - knots + steps)  # and room for those after it
 
 
-def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
-    """For each coordinate of x (n, D), the index of the estimate to believe, -1 for the identity, and the width of
-    its peaks, 0 without peaks: two tensors (D,).
+def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each column of rows x (n, D), the index of the estimate to believe, -1 for the identity, and the width of its
+    peaks, 0 without peaks, (D,) each; and the columns in ascending order (n, D), in the dtype of x.
     """
     n, dim = x.shape
     if n < MIN_ROWS:
-        return torch.full((dim,), 0 if n > 1 else -1, device=x.device), x.new_zeros(dim, dtype=torch.float64)
-    sums, width = (
-        torch.cat(parts, -1) for parts in zip(*(_gains(c, u, knots) for c in x.split(COLUMNS, 1)), strict=True)
+        chosen = torch.full((dim,), 0 if n > 1 else -1, device=x.device)
+        return chosen, x.new_zeros(dim, dtype=torch.float64), x.sort(0).values
+    sums, width, ordered = (
+        torch.cat(parts, -1) for parts in zip(*(_gains(part, u, knots) for part in x.split(COLUMNS, 1)), strict=True)
     )
     (gain, error), (more, more_error) = (_mean_and_error(s1 / n, s2 / n, n) for s1, s2 in sums)
     normal = _believed(gain[:1], error[:1], 0.0)
     took = normal == 0
     richer = _believed(torch.where(took, more, gain)[1:], torch.where(took, more_error, error)[1:], STANDARD_ERRORS)
-    return torch.where(richer >= 0, richer + 1, normal), width
+    return torch.where(richer >= 0, richer + 1, normal), width, ordered
 
 
-def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor]:
-    """What each estimate of the columns x (n, D) gains over the identity and over the normal law on held-out rows.
+def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What each estimate of columns x (n, D) gains over the identity and over the normal law on held-out rows.
 
-    Sums and sums of squares over the rows, (2, 2, estimates, D), and the widths of peaks (D,).
+    Sums and sums of squares over the rows, (2, 2, estimates, D), and the widths of peaks (D,); and the columns in
+    ascending order (n, D).
     """
-    whole = Sorted.of(sorted_columns(x).double().T)
-    width = clump_width(whole.x, whole.deviation)
-    fold = torch.arange(len(x), device=x.device) % FOLDS
-    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, x.shape[1], dtype=torch.float64, device=x.device)
-    for i in range(FOLDS):
-        train, test = (sorted_columns(x[part]).double() for part in (fold != i, fold == i))
-        identity = _single(normal_log_prob(test))
-        scores = _scores(Sorted.of(train.T.contiguous()), test, u, width, knots)
-        for j, score in enumerate(scores):
-            for gains, simpler in zip(sums, (identity, scores[0]), strict=True):
-                gain = (score - simpler).clamp_(-MOST_AGAINST, MOST_OF_A_ROW)
-                gains[0, j] += gain.sum(1)
-                gains[1, j] += gain.square_().sum(1)
-    return sums, width
+    dtype, (x, label) = x.dtype, sorted_rows(x)
+    whole = Sorted.of(x.T)
+    rows = whole.in_units()
+    for bend in {estimate.width for estimate in ESTIMATES if estimate.width}:
+        rows.bent(bend)  # of all rows at once, not anew in each fold
+    width = clump_width(rows.x, (whole.deviation / whole.scale).float()).double() * whole.scale
+    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, len(x), dtype=torch.float64, device=x.device)
+    for train, test, weight in folds(label):
+        held = _taken(x, test)
+        identity = _single(normal_log_prob(held) + whole.scale.log()[:, None])
+        peaks = _peak_scores(_taken(x, train), held, width, knots) + whole.scale.log().float()[:, None, None]
+        held = ((held - whole.median[:, None]) / whole.scale[:, None]).float()
+        scores = torch.cat([_scores(rows.some(train), held, u), peaks], 1)
+        for gains, simpler in zip(sums, (identity[:, None], scores[:, :1]), strict=True):
+            gain = (scores - simpler).clamp_(-MOST_AGAINST, MOST_OF_A_ROW)
+            gains[0] += (gain @ weight).T
+            gains[1] += (gain.square_() @ weight).T
+    return sums, width, x.T.to(dtype)
 
 
-def _scores(data: Sorted, test: Tensor, u: Tensor, width: Tensor, knots: int) -> list[Tensor]:
-    """Log-density of held-out rows (D, m), ascending, by every estimate, in single precision.
+def _taken(x: Tensor, place: Tensor) -> Tensor:
+    return x.view(-1).index_select(0, place.reshape(-1)).view(place.shape)
 
-    Those of peaks are last, as bad as can be without peaks.
+
+def _scores(data: Sorted, test: Tensor, u: Tensor) -> Tensor:
+    """Log-densities (D, E, m) of held-out rows (D, m), ascending, by every estimate but those of peaks."""
+    q = estimated(data, ESTIMATES, u)
+    return SortedPoints.of(test, data.median, data.scale).log_prob(q.value, q.slope, u)
+
+
+def _peak_scores(train: Tensor, test: Tensor, width: Tensor, knots: int) -> Tensor:
+    """Log-densities (D, 2, m) of held-out rows (D, m) by the estimates of peaks anywhere and evenly spaced.
+
+    Fitted to sorted columns (D, r); as bad as can be where there are no peaks.
     """
-    points = SortedPoints.of(test, data.median, data.scale)
-    scores = [points.log_prob(q.value, q.slope, u) for q in (estimate(data, u) for estimate in ESTIMATES)]
-    clumped = (width > 0) & (knots >= FEWEST_KNOTS)
-    for even in (False, True):
-        score = torch.full_like(points.x, WORST)
-        if bool(clumped.any()):
-            tables = peaked(data.columns(clumped), width[clumped], knots, even=even)
-            z, log_slope = rq_spline(test[clumped].T, *tables)
-            score[clumped] = _single((normal_log_prob(z) + log_slope).T)
-        scores.append(score)
+    scores = torch.full((len(test), 2, test.shape[1]), WORST, device=test.device)
+    clumps = (width > 0) & (knots >= FEWEST_KNOTS)
+    if bool(clumps.any()):
+        data = Sorted.of(train[clumps].T)
+        for i, even in enumerate((False, True)):
+            z, log_slope = rq_spline(test[clumps].T, *peaked(data, width[clumps], knots, even=even))
+            scores[clumps, i] = _single((normal_log_prob(z) + log_slope).T)
     return scores
 
 
