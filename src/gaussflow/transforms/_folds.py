@@ -21,8 +21,7 @@ BITS = FOLDS - 1
 
 
 def sorted_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The columns of x (n, D) in ascending order, float64 (D, n) but for the last two bits; the fold of each value, int8.
-    """
+    """The columns of x (n, D) in ascending order, float64 (D, n) but for the last two bits, and their folds, int8."""
     label = torch.arange(len(x), device=x.device) % FOLDS
     keys = x.double().view(torch.int64).bitwise_and(~BITS).bitwise_or_(label[:, None])
     keys = sorted_columns(keys.view(torch.float64)).view(torch.int64)
