@@ -236,7 +236,7 @@ MUTANTS = [
     Mutant("apps/tabular/frames/_identifiers.py", "made = name in declared or names_rows(df[name])", "made = name in declared", "tests/test_tabular_identifiers.py -k 'names_of_rows_are'"),
     Mutant("apps/tabular/report/_beside.py", "for frame in (frames[0], *frames[2:])", "for frame in frames[2:]", "tests/test_tabular_identifiers.py -k 'report_says'"),
     Mutant("apps/tabular/frames/_number_cells.py", "found and unclear(bodies):", "found and False:", "tests/test_tabular_cells.py -k 'two_readings or come_back'"),
-    Mutant("apps/tabular/frames/_moment_cells.py", "if len(found) != 1 and not all", "if not all", "tests/test_tabular_cells.py -k 'come_back'"),
+    Mutant("apps/tabular/frames/_moment_cells.py", "times.equals(found[0][0]) for", "True for", "tests/test_tabular_cells.py -k 'come_back'"),
     Mutant("apps/tabular/frames/_cells.py", "for gaps in (missing, bare.isin([*MARKS, *AMONG_NUMBERS])):", "for gaps in (missing,):", "tests/test_tabular_cells.py -k 'come_back'"),
     Mutant("apps/tabular/private/_noise.py", "discrete_laplace(self.times / self.epsilon, n)", "discrete_laplace(1 / self.epsilon, n)", "tests/test_tabular_private.py -k 'spent'"),
     Mutant("apps/tabular/private/_noise.py", "math.sqrt(8 * self.rho / self.times)", "math.sqrt(16 * self.rho / self.times)", "tests/test_tabular_private.py -k 'spent'"),

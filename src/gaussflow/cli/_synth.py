@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from gaussflow.apps.tabular import TableSynthesizer, suggest_constraints
 from gaussflow.apps.tabular.frames._cells import Spelling
 from gaussflow.apps.tabular.frames._files import need_packages, read_frame, write_frame
 from gaussflow.apps.tabular.frames._identifiers import declared_names
+from gaussflow.apps.tabular.frames._number_cells import Notation, notation
 from gaussflow.apps.tabular.frames._schema import short
 from gaussflow.apps.tabular.report._table_report import STEPS
 from gaussflow.apps.tabular.rules._rule_files import read_rules, write_rules
@@ -47,7 +48,7 @@ def synth(args: argparse.Namespace) -> None:
     with tqdm(total=steps, desc="synth", unit="step", leave=False, disable=shown) as bar:
         with about(args.table), _own_words():
             frame, spellings, count = _step(
-                bar, "reading", read_frame, args.table, args.delimiter, args.most, args.seed
+                bar, "reading", read_frame, args.table, args.delimiter, args.most, args.seed, args.decimal
             )
             frame = _without(frame, args.drop)
             if args.target is not None and args.target not in frame.columns:
@@ -257,9 +258,13 @@ def _one(text: str, value: str, series: pd.Series, spelling: Spelling | None, le
     if _has_levels(series):
         return levels.get(value, value)
     if str(series.dtype).startswith("timedelta"):
+        if spelling is not None and spelling.kind == "clock" and value.count(":") == 1:
+            return f"{value}:00"
         return value  # the model reads durations, and names those that it cannot
     if str(series.dtype).startswith("datetime"):
-        return _moment(text, value)
+        return _moment(text, value, spelling)
+    if spelling is not None and notation([value]) != Notation():
+        value = spelling.numbers.plain(value)
     try:
         number = float(value)
     except ValueError:
@@ -269,8 +274,13 @@ def _one(text: str, value: str, series: pd.Series, spelling: Spelling | None, le
     return int(value) if value.lstrip("+-").isdigit() else number
 
 
-def _moment(text: str, value: str) -> Any:
-    """A date in ISO form: other forms would be guessed at, day and month in either order."""
+def _moment(text: str, value: str, spelling: Spelling | None) -> Any:
+    """A date as the table writes it or in ISO form: others would be guessed at, day and month in either order."""
+    if spelling is not None:
+        with suppress(ValueError):
+            return need("pandas", "a table").to_datetime(
+                value.removesuffix(spelling.moment.zone), format=spelling.moment.format
+            )
     try:
         return need("pandas", "a table").to_datetime(value, format="ISO8601")
     except ValueError as error:
@@ -312,6 +322,9 @@ def add_words(words: Words) -> None:
     )
     parser.add_argument("--target", metavar="COLUMN", help="column that the report tries to learn [one that seems fit]")
     parser.add_argument("--delimiter", default=",", metavar="SIGN", help="what parts cells, or the word tab [,]")
+    parser.add_argument(
+        "--decimal", choices=(".", ","), help="the sign before decimals, where numbers do not tell [what they tell]"
+    )
     parser.add_argument(
         "--most", type=int, default=MOST_ROWS, metavar="N", help="rows of a larger table to learn from [100000]"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from gaussflow._files import whole
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular.frames._cells import Spelling, typed
-from gaussflow.apps.tabular.frames._file_checks import check_kind, check_lines, check_text
+from gaussflow.apps.tabular.frames._file_checks import check_kind, check_lines, check_text, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +38,13 @@ def need_packages(*paths: str) -> None:
 
 
 def read_frame(
-    path: str, delimiter: str = ",", most: int | None = None, seed: int = 0
+    path: str, delimiter: str = ",", most: int | None = None, seed: int = 0, decimal: str | None = None
 ) -> tuple[pd.DataFrame, dict[str, Spelling], int]:
     """The frame (N, D) of a file, how the columns of a CSV were written, and how many rows the file has.
 
     Of a file with more than ``most`` rows, so many are drawn, each with the same chance, while it is read chunk by
-    chunk; they keep their order. Raises ValueError for what is no table.
+    chunk; they keep their order. ``decimal`` is the sign before decimals, where a column cannot tell it. Raises
+    ValueError for what is no table.
     """
     pandas = need("pandas", "a table")
     if is_parquet(path):
@@ -52,10 +54,10 @@ def read_frame(
         return frame, {}, count
     check_kind(path)
     check_lines(path, delimiter)
-    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False, "sep": delimiter}
-    with pandas.read_csv(path, chunksize=CHUNK, **options) as parts:
+    options = {"dtype": str, "keep_default_na": False, "index_col": False, "sep": delimiter}
+    with text_of(path) as file, pandas.read_csv(file, chunksize=CHUNK, **options) as parts:
         cells, count = sampled(parts, most, seed)
-    pairs = {name: typed(cells[name]) for name in cells.columns}
+    pairs = {name: typed(cells[name], decimal) for name in cells.columns}
     for name, (series, spelling) in pairs.items():
         if spelling.kind == "text":
             check_text(name, series)
@@ -109,5 +111,9 @@ def write_frame(frame: pd.DataFrame, path: str, spellings: Mapping[str, Spelling
     text: dict[Any, Any] = {
         name: spellings[name].cells(frame[name]) if name in spellings else frame[name] for name in frame.columns
     }
+    if path.lower().endswith(".gz"):
+        with whole(path, "wb") as packed, gzip.open(packed, "wt", encoding="utf-8", newline="") as file:
+            need("pandas", "a table").DataFrame(text).to_csv(file, index=False, lineterminator="\n", sep=delimiter)
+        return
     with whole(path) as file:
         need("pandas", "a table").DataFrame(text).to_csv(file, index=False, lineterminator="\n", sep=delimiter)
