@@ -17,7 +17,8 @@ import pandas as pd
 
 from benchmarks.measure import commit, machine, versions
 from benchmarks.report import append
-from benchmarks.tables import TARGETS, judge, read
+from benchmarks.table_files import TARGETS, read
+from benchmarks.tables import judge
 from gaussflow.apps.tabular import TableSynthesizer
 
 CODES = [1, 2, 3, 4, 5, 6, 7, 9]

@@ -1,8 +1,9 @@
 """Synthetic tables beside real ones: ``python -m benchmarks.tables --data FOLDER --tables pima_diabetes pbc``.
 
-The folder holds ``tables/NAME.npz`` (X: rows with NaN for missing; cols: names; cats: JSON of the categories of some
-columns) and ``physionet2012_table_a.npz``; breast_cancer comes from scikit-learn, and is all that is measured without a
-folder. Half of the rows are fitted, the others held out; as many rows are drawn as were fitted.
+The folder holds files of any form that `benchmarks.table_files` knows: ``pbc.npz`` in ``tables/``, or your own
+``stays.csv``, of which nothing needs to be told; ``--target`` names the column to be learnt where the one chosen is not
+meant. breast_cancer comes from scikit-learn, and is all that is measured without a folder. Half of the rows are fitted,
+the others held out; as many rows are drawn as were fitted.
 
 - boosted, logistic: the ROC area of a classifier that tells rows drawn from rows held out, in three folds; 0.5 is best.
   ``the rows held out`` says what fresh rows of the same law reach.
@@ -22,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -44,53 +44,13 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from benchmarks.measure import commit, machine, versions
 from benchmarks.report import append
 from benchmarks.report import read as read_lines
+from benchmarks.table_files import read, target_of
 from benchmarks.table_goals import shown
 from benchmarks.table_rivals import RIVALS, absent
 from gaussflow.apps.tabular import TableSynthesizer
 
-TARGETS = {
-    "breast_cancer": "target",
-    "pima_diabetes": "class",
-    "heart_cleveland": "num",
-    "hepatitis": "Class",
-    "hypothyroid": "Class",
-    "nhanes_2011_2012": "BPXSY1",
-    "pbc": "D",
-    "physionet2012_table_a": "death",
-}
-IDENTIFIERS = ("SEQN",)
 LEAF = 5
 Draw = Callable[[int, int], pd.DataFrame]
-
-
-def read(name: str, folder: Path | None) -> pd.DataFrame:
-    """A table by name: categories as text, integers as such, decimals as they were written."""
-    if name == "breast_cancer":
-        from sklearn.datasets import load_breast_cancer
-
-        frame: pd.DataFrame = load_breast_cancer(as_frame=True).frame
-        return frame.assign(target=frame["target"].astype("category"))
-    if folder is None:
-        raise SystemExit(f"{name} is read from a folder: say --data FOLDER")
-    if name == "physionet2012_table_a":
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as held:
-            means = pd.DataFrame(held["mean"], columns=held["param_names"]).round(3)
-            known = pd.DataFrame(held["desc"], columns=["Age", "Gender", "Height", "ICUType", "Weight"])
-            death = pd.Series(held["outcome"][:, -1].astype(int), name="death").astype("category")
-        frame = pd.concat([known, means.loc[:, ~means.columns.isin(known.columns)], death], axis=1)
-        cats: dict[str, list[str]] = {}
-    else:
-        with np.load(folder / "tables" / f"{name}.npz", allow_pickle=False) as held:
-            frame, cats = pd.DataFrame(held["X"], columns=held["cols"]), json.loads(str(held["cats"]))
-    for column in frame.columns.drop(IDENTIFIERS, errors="ignore"):
-        if column in cats:
-            codes = frame[column].fillna(-1).astype(int)
-            frame[column] = pd.Categorical.from_codes(codes, categories=[str(level) for level in cats[column]])
-        elif frame[column].dtype == np.float32:
-            frame[column] = [float(str(value)) for value in frame[column].to_numpy()]
-    frame = frame.drop(columns=list(IDENTIFIERS), errors="ignore")
-    whole = [c for c in frame.select_dtypes("float64") if frame[c].notna().all() and (frame[c] % 1 == 0).all()]
-    return frame.astype(dict.fromkeys(whole, "int64"))
 
 
 def codes(frame: pd.DataFrame) -> np.ndarray:
@@ -249,15 +209,17 @@ def lines_of(options: argparse.Namespace) -> list[dict[str, Any]]:
         if lacking := absent(method):
             print(f"{method} is left out: pip install {' '.join(lacking)}", flush=True)
     chosen = [method for method in options.methods if not absent(method)]
-    for name, method in itertools.product(options.tables, [*chosen, FRESH] if chosen else []):
-        frame = read(name, options.data)
+    frames = {name: read(name, options.data) for name in options.tables if chosen}
+    for name, method in itertools.product(frames, [*chosen, FRESH]):
+        frame = frames[name]
+        target = target_of(name, frame, options.target)
         for seed in range(options.seeds):
             if (name, method, seed) in done:
                 continue
-            line: dict[str, Any] = {"table": name, "method": method, "seed": seed}
+            line: dict[str, Any] = {"table": name, "method": method, "seed": seed, "target": target}
             line |= {"rows": len(frame), "dim": frame.shape[1]}
             try:
-                line |= measure(frame, TARGETS[name], None if method == FRESH else method, seed)
+                line |= measure(frame, target, None if method == FRESH else method, seed)
             except Exception as error:  # a rival may fail in any way, and the table must go on
                 line["failed"] = f"{type(error).__name__}: {error}"[:300]
             lines.append(line | stamp)
@@ -271,8 +233,9 @@ def lines_of(options: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     """Print a line for each fit, then the tables of means and the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with tables/*.npz")
-    parser.add_argument("--tables", nargs="+", choices=TARGETS, default=["breast_cancer"], help="which tables")
+    parser.add_argument("--data", type=Path, help="folder with NAME.csv, .parquet, or tables/NAME.npz")
+    parser.add_argument("--tables", nargs="+", default=["breast_cancer"], help="which tables: names of files there")
+    parser.add_argument("--target", metavar="COLUMN", help="what a classifier is to learn [one that seems fit]")
     parser.add_argument(
         "--methods", nargs="+", choices=[*METHODS, *RIVALS], default=list(METHODS), help="which methods"
     )

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.report import read as read_lines
+from benchmarks.table_files import delimiter_of, read, target_of
 from benchmarks.table_goals import shown
 from benchmarks.table_rivals import plain, restored
-from benchmarks.tables import METHODS, apart, cart, codes, features, frame_of, judge, main, measure, read
+from benchmarks.tables import METHODS, apart, cart, codes, features, frame_of, judge, main, measure
 from sklearn.linear_model import LogisticRegression
 
 from tables import patients
@@ -68,6 +69,40 @@ def test_tables_of_a_folder_are_read_with_their_kinds(tmp_path):
     assert frame["c"].isna().tolist() == [False, False, True]
     with pytest.raises(SystemExit, match="say --data"):
         read("small", None)
+
+
+def test_a_file_without_any_set_up_is_measured(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    rows = [
+        f"P{k:04d};{k + 1};{31 - k % 30:02d}.01.2020;{60 + 10 * random.normal():.1f}".replace(".", ",", 0)
+        + f";{random.choice(['yes', 'no'])};;{random.choice(['a', 'b', ''])};{1 + k % 9},{k % 10}"
+        for k in range(90)
+    ]
+    text = "name;number;day;weight;smokes;nothing;ward;level\n" + "\n".join(rows) + "\n"
+    (tmp_path / "stays.csv").write_text(text)
+    frame = read("stays", tmp_path)
+    assert "stays.csv: left out, since they name rows or hold nothing: name, number, nothing" in capsys.readouterr().out
+    kinds = {"day": "int64", "weight": "float64", "smokes": "category", "ward": "category", "level": "float64"}
+    assert frame.dtypes.astype(str).to_dict() == kinds
+    assert target_of("stays", frame) == "smokes"
+    assert target_of("stays", frame, "ward") == "ward"
+    with pytest.raises(SystemExit, match="has no column 'sex'"):
+        target_of("stays", frame, "sex")
+    with pytest.raises(SystemExit, match="has no absent"):
+        read("absent", tmp_path)
+    words = ["tables", "--data", str(tmp_path), "--tables", "stays", "--seeds", "1", "--methods", "gaussflow", "CART"]
+    monkeypatch.setattr("sys.argv", words)
+    main()
+    said = capsys.readouterr().out
+    assert "stays CART 0: boosted" in said
+    assert "| stays 90 × 5 |" in said
+    assert "failed" not in said
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+def test_what_parts_cells_is_found(sign, tmp_path):
+    (tmp_path / "t").write_text(f"a{sign}b\n" + f"'1,2;3|4'{sign}2\n" * 9)
+    assert delimiter_of(tmp_path / "t") == sign
 
 
 def test_rivals_are_given_gaps_and_give_them_back(halves):
