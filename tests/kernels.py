@@ -44,3 +44,67 @@ def check_against(f, reference, inputs):
         assert mine.shape == exact.shape
         error = relative(mine, exact, 1.0 if i < 2 else None)
         assert error < (VALUES if i < 2 else GRADIENTS), (i, error)
+
+
+def ways_of_differentiating(f, inputs):
+    """By name, what goes by plain torch: many gradients at once, and all that `torch.func` and forward mode give."""
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    x, *tables = inputs
+    z = f(*leaves)[0]
+    directions = torch.eye(z.numel(), device=z.device).view(-1, *z.shape)
+    ones = tuple(torch.ones_like(t) for t in inputs)
+    func = torch.func
+    yield "rows at once", torch.autograd.grad(f(*leaves)[0], leaves, directions, is_grads_batched=True)
+    yield "jacrev", func.jacrev(lambda *t: f(*t)[1], argnums=(0, 3))(*inputs)
+    yield "jacfwd", func.jacfwd(lambda *t: f(*t)[1], argnums=(0, 1, 2, 3))(*inputs)
+    yield "jvp", func.jvp(f, tuple(inputs), ones)[1]
+    yield "vmap", func.vmap(f, in_dims=(None, 0, 0, 0))(x, *(torch.stack([t, 2 * t]) for t in tables))
+    with torch.autograd.forward_ad.dual_level():
+        duals = [torch.autograd.forward_ad.make_dual(t, one) for t, one in zip(inputs, ones, strict=True)]
+        tangents = [torch.autograd.forward_ad.unpack_dual(v).tangent.clone() for v in f(*duals)]
+    yield "dual", tangents
+
+
+def second_derivatives(f, inputs):
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    first = torch.autograd.grad(sum(v.square().sum() for v in f(*leaves)), leaves, create_graph=True)
+    return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+
+
+def check_transformed(f, reference, inputs, second=1e-4, room=1e-5):
+    """Second derivatives and all other ways to differentiate are those of the reference."""
+    exact = [t.double() for t in inputs]
+    for mine, theirs in zip(second_derivatives(f, inputs), second_derivatives(reference, exact), strict=True):
+        assert relative(mine, theirs) < second
+    pairs = zip(ways_of_differentiating(f, inputs), ways_of_differentiating(reference, inputs), strict=True)
+    for (name, mine), (_, theirs) in pairs:
+        assert float(theirs[0].abs().max()) > 0, name
+        for a, b in zip(mine, theirs, strict=True):
+            assert relative(a, b) < room, name
+
+
+def check_compiled(f, inputs, room=1e-5):
+    """Compiled whole, values and gradients are the same, and so is a transformation inside, by plain torch."""
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    for mine, theirs in zip(values_and_gradients(compiled, inputs), values_and_gradients(f, inputs), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    ones = torch.ones_like(inputs[0])
+
+    def tangent(x):
+        return torch.func.jvp(lambda x: f(x, *inputs[1:]), (x,), (ones,))[1]
+
+    found = torch.compile(tangent, fullgraph=True, backend="aot_eager")(inputs[0])
+    for mine, theirs in zip(found, tangent(inputs[0]), strict=True):
+        assert relative(mine, theirs) < room
+
+
+def filler(monkeypatch, module):
+    """What the kernels of a module write to is filled with NaN before, and counted."""
+    made = []
+
+    def filled(like, shape, dtype=torch.float32):
+        made.append(shape)
+        return torch.full(shape, torch.nan, dtype=dtype, device=like.device)
+
+    monkeypatch.setattr(module, "new", filled)
+    return made

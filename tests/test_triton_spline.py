@@ -4,7 +4,16 @@ import pytest
 import torch
 from benchmarks.ops import checks
 
-from kernels import DEVICE, check_against, relative, skip_unless_they_run, values_and_gradients
+from kernels import (
+    DEVICE,
+    check_against,
+    check_compiled,
+    check_transformed,
+    filler,
+    relative,
+    skip_unless_they_run,
+    values_and_gradients,
+)
 
 skip_unless_they_run()
 
@@ -22,15 +31,8 @@ both = pytest.mark.parametrize("f", REFERENCE)
 @pytest.fixture(autouse=True)
 def called(monkeypatch):
     """Kernels are taken on the device of the tests, and what they write was not a number before; counts their calls."""
-    made = []
-
-    def filled(like, shape, dtype=torch.float32):
-        made.append(shape)
-        return torch.full(shape, torch.nan, dtype=dtype, device=like.device)
-
     monkeypatch.setattr(_kernels, "DEVICES", (DEVICE,))
-    monkeypatch.setattr(_spline, "new", filled)
-    return made
+    return filler(monkeypatch, _spline)
 
 
 def tables(knots, shape=(D,), seed=0):
@@ -151,60 +153,17 @@ def test_only_what_is_wanted_has_a_gradient(f, called):
 
 
 @both
-def test_higher_derivatives_and_transformations_are_those_of_the_reference(f, called):
+def test_higher_derivatives_and_transformations_are_those_of_the_reference(f):
     inputs = [points(6, D), *tables(5)]
-    x, *knots = inputs
-    leaves = [t.clone().requires_grad_() for t in inputs]
-
-    def second(f):
-        first = torch.autograd.grad(sum(v.square().sum() for v in f(*leaves)), leaves, create_graph=True)
-        return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
-
-    for mine, theirs in zip(second(f), second(REFERENCE[f]), strict=True):
-        assert relative(mine, theirs) < 1e-4
-    z = f(*leaves)[0]
+    z = f(*(t.clone().requires_grad_() for t in inputs))[0]
     assert "gaussflow_rq_spline" in type(z.grad_fn).__name__
-    assert called
-    ways = {
-        "rows at once": lambda f: torch.autograd.grad(
-            f(*leaves)[0], leaves, torch.eye(z.numel(), device=DEVICE).view(-1, *z.shape), is_grads_batched=True
-        ),
-        "jacrev": lambda f: torch.func.jacrev(lambda *t: f(*t)[1], argnums=(0, 3))(*inputs),
-        "jacfwd": lambda f: torch.func.jacfwd(lambda *t: f(*t)[1], argnums=(0, 1, 2, 3))(*inputs),
-        "jvp": lambda f: torch.func.jvp(f, tuple(inputs), tuple(torch.ones_like(t) for t in inputs))[1],
-        "vmap": lambda f: torch.func.vmap(f, in_dims=(None, 0, 0, 0))(x, *(torch.stack([t, 2 * t]) for t in knots)),
-        "dual": lambda f: dual(f, inputs),
-    }
-    for name, way in ways.items():
-        mine, theirs = way(f), way(REFERENCE[f])
-        assert float(theirs[0].abs().max()) > 0, name
-        for a, b in zip(mine, theirs, strict=True):
-            assert relative(a, b) < 1e-5, name
-
-
-def dual(f, inputs):
-    with torch.autograd.forward_ad.dual_level():
-        duals = [torch.autograd.forward_ad.make_dual(t, torch.ones_like(t)) for t in inputs]
-        return tuple(torch.autograd.forward_ad.unpack_dual(v).tangent.clone() for v in f(*duals))
+    check_transformed(f, REFERENCE[f], inputs)
 
 
 @both
 def test_it_compiles_whole(f, called):
-    """With gradients, and with a transformation inside, which goes by the reference."""
-    inputs = [points(7, D), *tables(5)]
-    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
-    called.clear()
-    for mine, theirs in zip(values_and_gradients(compiled, inputs), values_and_gradients(f, inputs), strict=True):
-        torch.testing.assert_close(mine, theirs)
+    check_compiled(f, [points(7, D), *tables(5)])
     assert called
-    ones = torch.ones_like(inputs[0])
-
-    def tangent(x):
-        return torch.func.jvp(lambda x: f(x, *inputs[1:]), (x,), (ones,))[1]
-
-    for mine, theirs in zip(torch.compile(tangent, fullgraph=True, backend="aot_eager")(inputs[0]), tangent(inputs[0]),
-                            strict=True):  # fmt: skip
-        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
 from gaussflow.ops._normals import Written
 from gaussflow.ops._recompute import in_rows, in_steps, is_traced
 from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
@@ -31,6 +32,7 @@ __all__ = [
     "mixture_knots",
     "mixture_to_normal",
     "normal_kernel",
+    "normal_to_mixture",
     "normals_to_normal",
     "tails_to_normal",
 ]
@@ -146,6 +148,11 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
     *tables, kernel = mixture
+    if _takes_kernel(x, mixture):
+        from gaussflow.ops._triton import _mixture
+
+        by_kernel: tuple[Tensor, Tensor] = _mixture.mixture(x, *tables, kernel is logistic_kernel)
+        return by_kernel
 
     def whole(x: Tensor, w: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         return _to_normal(x, Mixture(w, m, s, kernel))
@@ -162,6 +169,33 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
         found: tuple[Tensor, Tensor] = Written.apply(whole, quick, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
     return in_steps(quick, step, x)
+
+
+def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor] | None:
+    """The inverse of `mixture_to_normal`: points and log dx/dz, each (..., D), where a kernel has it; else None."""
+    if not _takes_kernel(z, mixture):
+        return None
+    from gaussflow.ops._triton import _mixture
+
+    found: tuple[Tensor, Tensor] = _mixture.root(z, *mixture[:3], mixture.kernel is logistic_kernel)
+    return found
+
+
+def _takes_kernel(x: Tensor, mixture: Mixture) -> bool:
+    *tables, kernel = mixture
+    known = kernel is normal_kernel or kernel is logistic_kernel
+    return known and tables[0].dim() == 2 and take_kernel(x, *tables) and fits_columns(x, *tables)
+
+
+def _normals(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
+    return _to_normal(x, Mixture(log_weights, means, log_scales))
+
+
+def _logistics(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
+    return _to_normal(x, Mixture(log_weights, means, log_scales, logistic_kernel))
+
+
+REFERENCES.update({"mixture, normal": _normals, "mixture, logistic": _logistics})
 
 
 def _quick(mixture: Mixture) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate
+from gaussflow.ops._kernels import REFERENCES
 
 
 def polished_root(
@@ -64,6 +65,9 @@ def polished_root(
         value, log_slope = f(x)
         x = saturate(x - (value - y) * inverse_slope(log_slope))
     return x, -f(x)[1]
+
+
+REFERENCES["root"] = polished_root
 
 
 def inverse_slope(log_slope: Tensor) -> Tensor:

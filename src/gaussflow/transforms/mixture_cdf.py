@@ -12,7 +12,7 @@ from typing_extensions import override
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.mixture import Kernel, Mixture, mixture_knots, mixture_to_normal, normal_kernel
+from gaussflow.ops.mixture import Kernel, Mixture, mixture_knots, mixture_to_normal, normal_kernel, normal_to_mixture
 from gaussflow.rows import Data
 from gaussflow.transforms._em import fit_mixture
 from gaussflow.transforms._invert import invert
@@ -102,7 +102,8 @@ class MixtureCDF(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(z, context, "z")
         mixture = self._mixture()
-        u, log_slope = invert(lambda u: mixture_to_normal(u, mixture), z, mixture_knots(mixture))
+        found = normal_to_mixture(z, mixture)  # by one kernel, on a GPU
+        u, log_slope = found or invert(lambda u: mixture_to_normal(u, mixture), z, mixture_knots(mixture))
         return saturate(u * self.scale + self.loc), log_slope.sum(-1) + self.scale.log().sum()
 
     @override

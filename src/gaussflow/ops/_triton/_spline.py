@@ -10,7 +10,7 @@ from torch.library import wrap_triton
 
 from gaussflow.ops._kernels import REFERENCES
 from gaussflow.ops._recompute import gradients_by_itself, is_transformed
-from gaussflow.ops._triton._common import bucket, grid, grid_of_parts, new, operator, parts_of
+from gaussflow.ops._triton._common import bucket, grid, grid_of_parts, new, operator, parts_of, promoted, strides
 from gaussflow.ops._triton._spline_kernels import gradient_kernel, map_kernel
 
 FEW = 20  # knots up to which every knot is compared with
@@ -30,20 +30,8 @@ def _flat(v: Tensor, tables: tuple[Tensor, ...], rows: int, columns: int) -> tup
     return v.reshape(rows, columns), tuple(t.reshape(t.shape[0], columns) for t in tables)
 
 
-def _strides(*tensors: Tensor) -> tuple[int, ...]:
-    return tuple(step for t in tensors for step in t.stride())
-
-
-def _dtype(*tensors: Tensor) -> torch.dtype:
-    """What they are promoted to together."""
-    found = tensors[0].dtype
-    for t in tensors[1:]:
-        found = torch.promote_types(found, t.dtype)
-    return found
-
-
 def _fake(v: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-    shape, dtype = tuple(v.shape), _dtype(v, xs, zs, slopes)
+    shape, dtype = tuple(v.shape), promoted(v, xs, zs, slopes)
     return new(v, shape, dtype), new(v, shape, dtype)
 
 
@@ -56,7 +44,7 @@ def spline(v: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, inverse: bool) -> 
     rows, columns = layout(v, xs)
     flat, tables = _flat(v, (xs, zs, slopes), rows, columns)
     wrap_triton(map_kernel)[grid(rows, columns)](
-        flat, *tables, value, log_slope, rows, columns, *_strides(flat, *tables), torch.finfo(value.dtype).max,
+        flat, *tables, value, log_slope, rows, columns, *strides(flat, *tables), torch.finfo(value.dtype).max,
         K=len(xs), STEPS=_steps(len(xs)), BUCKET=bucket(columns), INVERSE=inverse,
     )  # fmt: skip
     return value, log_slope
@@ -83,9 +71,9 @@ def spline_gradients(
     parts, knots = parts_of(rows, columns), len(xs)
     sums = new(v, (parts, 3, knots, columns) if with_tables else (1,))
     wrap_triton(gradient_kernel)[grid_of_parts(parts, columns)](
-        flat, *tables, a, b, by_v, sums, rows, columns, parts, *_strides(flat, *tables, a, b),
-        torch.finfo(_dtype(v, xs, zs, slopes)).max, K=knots, PADDED=1 << (knots - 1).bit_length(), STEPS=_steps(knots),
-        BUCKET=bucket(columns), INVERSE=inverse, SINGLE=rows == 1, TABLES=with_tables,
+        flat, *tables, a, b, by_v, sums, rows, columns, parts, *strides(flat, *tables, a, b),
+        torch.finfo(promoted(v, xs, zs, slopes)).max, K=knots, PADDED=1 << (knots - 1).bit_length(),
+        STEPS=_steps(knots), BUCKET=bucket(columns), INVERSE=inverse, SINGLE=rows == 1, TABLES=with_tables,
     )  # fmt: skip
     if not with_tables:
         return by_v, by_tables
