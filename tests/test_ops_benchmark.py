@@ -35,6 +35,13 @@ def test_no_speed_on_a_red_check(capsys, monkeypatch):
     assert "× floor" not in printed
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(("device", "words"), [("cuda", "No GPU"), ("interpreter", "TRITON_INTERPRET=1")])
+def test_without_a_gpu_it_says_what_to_do(device, words, capsys):
+    assert benchmark.main(["--device", device]) == 2
+    assert words in capsys.readouterr().out
+
+
 def test_the_first_call_warms_up_and_slow_ones_are_called_once():
     called = {"fast": 0, "slow": 0}
 

@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
     print(f"commit {stamp()['commit']}, torch {torch.__version__}, {stamp()['machine']}", flush=True)
+    if options.device != "cpu":
+        from benchmarks.ops.device import report as report_of_device
+
+        return report_of_device(options, stamp())
     broken = [check for check in checks.checks() if not check.kept]
     if broken:
         words = (f"{check.name}: {check.error:.1e}, promised {check.allowed:.0e}" for check in broken)
@@ -139,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", type=int, default=[BATCH, MANY])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each case (default 2)")
     parser.add_argument("--compiled", action="store_true", help="time ours by torch.compile as well, not in training")
+    choices = ["cpu", "cuda", "interpreter"]
+    parser.add_argument("--device", choices=choices, default="cpu", help="on cuda, the kernels beside plain torch")
     parser.add_argument("--fit", action="store_true", help="whole fits instead, beside their floor")
     parser.add_argument("--out", type=Path, help="a file that a line of JSON is added to for each case")
     parser.add_argument("--quick", action="store_true", help="small and short: does it run at all")
