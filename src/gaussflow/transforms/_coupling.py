@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow.nets.mlp import MLP
+from gaussflow.ops._eager import plain_eager
 from gaussflow.ops.bounds import squash
+from gaussflow.transforms._coupling_gradients import Squash, Unweave, Weave, plain_training
 from gaussflow.transforms.base import Transform
 
 IndexSet: TypeAlias = Sequence[int] | Sequence[bool] | Tensor
 Conditioner: TypeAlias = nn.Module | Callable[[int, int], nn.Module]
+
+PIECE, FEWEST = 2**18, 2**20  # numbers of rows that go through a layer together; of those, for fewer it does not pay
 
 RADIUS = 6.0
 """Data of a few standard deviations pass to the conditioner nearly as they are; at 6 they are halved."""
@@ -46,7 +50,7 @@ class Coupling(Transform):
         self.mask, self._numbers_each = tuple(kept), numbers_each
         order = torch.tensor(kept + moved).argsort()
         # Not in the state: the index set belongs to config(), where the constructor checks it.
-        self._slices = _slices(kept, moved)
+        self._slices, self._kept_first = _slices(kept, moved), kept[0] == 0
         self.register_buffer("_kept", torch.tensor(kept, device=device), persistent=False)
         self.register_buffer("_moved", torch.tensor(moved, device=device), persistent=False)
         self.register_buffer("_order", order.to(device), persistent=False)
@@ -85,9 +89,31 @@ class Coupling(Transform):
     def _through(
         self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        if self._by_rows(x, context):
+            return self._in_pieces(move, x, context)
         kept, moved = self._cut(x)
         moved, slopes = move(moved, self._see(kept, context))
         return self._joined(kept, moved), slopes.sum(-1)
+
+    def _by_rows(self, x: Tensor, context: Tensor | None) -> bool:
+        """Whether many rows (N, D) go through without gradients, and the conditioner answers each row by itself."""
+        if not plain_eager() or x.dim() != 2 or x.numel() < FEWEST or x.device.type != "cpu":
+            return False
+        return type(self.conditioner) is MLP and (context is None or context.shape[:-1] == x.shape[:-1])
+
+    def _in_pieces(
+        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """A cache full of rows at a time: a temporary of all of them is page-faulted anew in every layer."""
+        z, ladj = torch.empty_like(x), x.new_empty(len(x))
+        step = max(1, PIECE // self.dim)
+        given = [None] * len(x.split(step)) if context is None else context.split(step)
+        for piece, some, out, total in zip(x.split(step), given, z.split(step), ladj.split(step), strict=True):
+            kept, moved = (piece.index_select(-1, self.get_buffer(name)) for name in ("_kept", "_moved"))
+            value, slope = self._move_over(move, moved, self._see(kept, some))
+            self._join_into(kept, value, out)
+            total.copy_(slope)
+        return z, ladj
 
     def _cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates that stay and those that move; where they lie regularly, as views."""
@@ -97,20 +123,51 @@ class Coupling(Transform):
         if kept.step == 1:  # both at once: backward they are joined, where two slices would each be padded and added
             parts = x.split([min(kept.stop, moved.stop), self.dim - min(kept.stop, moved.stop)], -1)
         else:
-            parts = x.unflatten(-1, (self.dim // 2, 2)).unbind(-1)
-        return (parts[0], parts[1]) if kept.start == 0 else (parts[1], parts[0])
+            parts = self._second_columns(x)
+        return (parts[0], parts[1]) if self._kept_first else (parts[1], parts[0])
+
+    def _second_columns(self, x: Tensor) -> tuple[Tensor, ...]:
+        if plain_training(x):
+            names = ("_kept", "_moved") if self._kept_first else ("_moved", "_kept")
+            found: tuple[Tensor, ...] = Unweave.apply(x, *map(self.get_buffer, names))  # type: ignore[no-untyped-call]
+            return found
+        parts: tuple[Tensor, ...] = x.unflatten(-1, (self.dim // 2, 2)).unbind(-1)
+        return parts
 
     def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
         """All coordinates in their places: picking single columns costs as much as a product, joining halves little."""
         if self._slices is None:
             return torch.cat([kept, moved], -1).index_select(-1, self.get_buffer("_order"))
-        parts = [kept, moved] if self._slices[0].start == 0 else [moved, kept]
-        return torch.cat(parts, -1) if self._slices[0].step == 1 else torch.stack(parts, -1).flatten(-2)
+        parts = [kept, moved] if self._kept_first else [moved, kept]
+        if self._slices[0].step == 1:
+            return torch.cat(parts, -1)
+        if plain_training(*parts):
+            woven: Tensor = Weave.apply(*parts)  # type: ignore[no-untyped-call]
+            return woven
+        return torch.stack(parts, -1).flatten(-2)
+
+    def _join_into(self, kept: Tensor, moved: Tensor, out: Tensor) -> None:
+        """Write all coordinates into their places in ``out`` (n, D), contiguous."""
+        if self._slices is None:
+            torch.index_select(torch.cat([kept, moved], -1), -1, self.get_buffer("_order"), out=out)
+            return
+        parts = [kept, moved] if self._kept_first else [moved, kept]
+        if self._slices[0].step == 1:
+            torch.cat(parts, -1, out=out)
+        else:  # every second number: the pairs of a complex number are written in an eighth of the time of a stack
+            torch.complex(*parts, out=torch.view_as_complex(out.view(len(out), -1, 2)))
+
+    def _move_over(
+        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What ``move`` gives of x and numbers, which may be written over, the log-slopes summed."""
+        value, slopes = move(x, numbers)
+        return value, slopes.sum(-1)
 
     def _see(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """What the conditioner says of the kept coordinates (..., |Ω|): numbers (P, ..., M) in their dtype."""
         batch, m = kept.shape[:-1], self.dim - kept.shape[-1]
-        seen = squash(kept, RADIUS)
+        seen: Tensor = Squash.apply(kept, RADIUS) if plain_training(kept) else squash(kept, RADIUS)  # type: ignore[no-untyped-call]
         if self.context_dim and context is not None:
             seen = torch.cat([seen, self._spread(context, batch).to(kept.dtype)], -1)
         said = self.conditioner(seen)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from gaussflow.ops._eager import plain_eager
 from gaussflow.transforms._coupling import Conditioner, Coupling, IndexSet
+from gaussflow.transforms._coupling_gradients import Affine, plain_training
 
 LOG_SCALE = 2.0
 """Bound of the log-scale of one layer: a stack scales further, and no layer loses digits by more than e²."""
@@ -77,15 +80,39 @@ class AffineCoupling(Coupling):
 
     @override
     def _move(self, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        u, shift = numbers.unbind(0)
-        s = log_scale(u)
-        return torch.addcmul(shift, s.exp(), x), s
+        return _affine(_forth, x, *numbers.unbind(0))
 
     @override
     def _move_back(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        return _affine(_back, z, *numbers.unbind(0))
+
+    @override
+    def _move_over(
+        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
         u, shift = numbers.unbind(0)
-        slope = -log_scale(u)
-        return (z - shift) * slope.exp(), slope
+        sign = -1 if move == self._move_back else 1
+        slopes = u.sigmoid_().mul_(2 * sign * LOG_SCALE).sub_(sign * LOG_SCALE)
+        total = slopes.sum(-1)
+        scale = slopes.exp_()
+        return (shift.addcmul_(scale, x) if sign > 0 else x.sub_(shift).mul_(scale)), total
+
+
+def _forth(x: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    s = log_scale(u)
+    return torch.addcmul(shift, s.exp(), x), s
+
+
+def _back(z: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    slope = -log_scale(u)
+    return (z - shift) * slope.exp(), slope
+
+
+def _affine(plain: Callable[..., tuple[Tensor, Tensor]], x: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    if not plain_training(x, u, shift):
+        return plain(x, u, shift)
+    found: tuple[Tensor, Tensor] = Affine.apply(plain, LOG_SCALE, plain is _back, x, u, shift)  # type: ignore[no-untyped-call]
+    return found
 
 
 def log_scale(u: Tensor) -> Tensor:
