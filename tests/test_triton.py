@@ -168,10 +168,12 @@ class NoDriver:
 
 
 def loss(x, *tables):
+    from gaussflow.ops._triton._mixture import mixture
     from gaussflow.ops._triton._spline import spline
 
     z, log_slope = spline(x, *tables, False)
-    return ((z.square() + log_slope).sum(),)
+    x, log_inverse = mixture(z, *tables, False, True)
+    return ((x.square() + log_slope + log_inverse).sum(),)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter's operators are opaque")
@@ -189,4 +191,4 @@ def test_compilers_see_the_kernels_and_what_they_write(monkeypatch):
     with FakeTensorMode():
         tensors = [torch.empty(n, 5, requires_grad=True) for n in (7, 9, 9, 9)]
         traced, _ = aot_export_module(Model(), tuple(tensors), trace_joint=True, output_loss_index=0)
-    assert sum("triton_kernel_wrapper" in str(node.target) for node in traced.graph.nodes) == 2
+    assert sum("triton_kernel_wrapper" in str(node.target) for node in traced.graph.nodes) == 4

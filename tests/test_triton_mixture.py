@@ -226,8 +226,8 @@ def test_it_compiles_whole(f, called):
 def test_operators_are_well_behaved():
     inputs = [points(2, D), *tables(1)]
     leaves = [t.clone().requires_grad_() for t in inputs]
-    torch.library.opcheck(_mixture.mixture, (*leaves, True))
-    torch.library.opcheck(_mixture.root, (*leaves, False))
+    torch.library.opcheck(_mixture.mixture, (*leaves, True, False))
+    torch.library.opcheck(_mixture.mixture, (*leaves, False, True))
     torch.library.opcheck(_mixture.mixture_gradients, (*inputs, inputs[0], inputs[0], False, True, True))
 
 

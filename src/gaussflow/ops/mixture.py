@@ -151,7 +151,7 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     if _takes_kernel(x, mixture):
         from gaussflow.ops._triton import _mixture
 
-        by_kernel: tuple[Tensor, Tensor] = _mixture.mixture(x, *tables, kernel is logistic_kernel)
+        by_kernel: tuple[Tensor, Tensor] = _mixture.mixture(x, *tables, kernel is logistic_kernel, False)
         return by_kernel
 
     def whole(x: Tensor, w: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +177,7 @@ def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor] | No
         return None
     from gaussflow.ops._triton import _mixture
 
-    found: tuple[Tensor, Tensor] = _mixture.root(z, *mixture[:3], mixture.kernel is logistic_kernel)
+    found: tuple[Tensor, Tensor] = _mixture.mixture(z, *mixture[:3], mixture.kernel is logistic_kernel, True)
     return found
 
 

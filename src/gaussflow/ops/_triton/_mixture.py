@@ -8,43 +8,31 @@ import torch
 from torch import Tensor
 from torch.library import wrap_triton
 
-from gaussflow.ops._kernels import REFERENCES
+from gaussflow.ops._kernels import REFERENCES, Reference
 from gaussflow.ops._recompute import gradients_by_itself, is_transformed
 from gaussflow.ops._triton._common import bucket, grid, grid_of_parts, new, operator, parts_of, promoted, strides
 from gaussflow.ops._triton._mixture_kernels import mixture_gradient_kernel, mixture_kernel, root_kernel
 
 
-def _fake(v: Tensor, weights: Tensor, means: Tensor, scales: Tensor, logistic: bool) -> tuple[Tensor, Tensor]:
+def _fake(
+    v: Tensor, weights: Tensor, means: Tensor, scales: Tensor, logistic: bool, inverse: bool
+) -> tuple[Tensor, Tensor]:
     shape, dtype = tuple(v.shape), promoted(v, weights, means, scales)
     return new(v, shape, dtype), new(v, shape, dtype)
 
 
 @operator("mixture_to_normal", _fake)
-def mixture(v: Tensor, weights: Tensor, means: Tensor, scales: Tensor, logistic: bool) -> tuple[Tensor, Tensor]:
-    """z and log-slopes of points v (..., D), under log-weights, means and log-scales (K, D)."""
-    value, log_slope = _fake(v, weights, means, scales, logistic)
+def mixture(
+    v: Tensor, weights: Tensor, means: Tensor, scales: Tensor, logistic: bool, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """z and log-slopes of points v (..., D), or points and log dx/dz of z; under log-weights, means and log-scales."""
+    value, log_slope = _fake(v, weights, means, scales, logistic, inverse)
     if v.numel() == 0:
         return value, log_slope
     knots, columns = means.shape
     rows = v.numel() // columns
-    flat = v.reshape(rows, columns)
-    wrap_triton(mixture_kernel)[grid(rows, columns)](
-        flat, weights.contiguous(), means.contiguous(), scales.contiguous(), value, log_slope, rows, columns,
-        *strides(flat), torch.finfo(value.dtype).max, K=knots, BUCKET=bucket(columns), LOGISTIC=logistic,
-    )  # fmt: skip
-    return value, log_slope
-
-
-@operator("normal_to_mixture", _fake)
-def root(v: Tensor, weights: Tensor, means: Tensor, scales: Tensor, logistic: bool) -> tuple[Tensor, Tensor]:
-    """The points whose z is v (..., D), and log dx/dz."""
-    value, log_slope = _fake(v, weights, means, scales, logistic)
-    if v.numel() == 0:
-        return value, log_slope
-    knots, columns = means.shape
-    rows = v.numel() // columns
-    flat = v.reshape(rows, columns)
-    wrap_triton(root_kernel)[grid(rows, columns)](
+    flat, kernel = v.reshape(rows, columns), root_kernel if inverse else mixture_kernel
+    wrap_triton(kernel)[grid(rows, columns)](
         flat, weights.contiguous(), means.contiguous(), scales.contiguous(), value, log_slope, rows, columns,
         *strides(flat), torch.finfo(value.dtype).max, K=knots, BUCKET=bucket(columns), LOGISTIC=logistic,
     )  # fmt: skip
@@ -85,50 +73,27 @@ def mixture_gradients(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.logistic = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _setup_root(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, ctx.logistic = inputs
-    ctx.save_for_backward(*tensors, output[0])
+    *tensors, ctx.logistic, ctx.inverse = inputs
+    ctx.save_for_backward(*tensors, *output[: int(ctx.inverse)])
 
 
 def _backward(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor | None, ...]:
-    inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[:4]
+    v, *tables = ctx.saved_tensors[:4]
+    wanted, point = ctx.needs_input_grad[:4], ctx.saved_tensors[-1] if ctx.inverse else v
     if torch.is_grad_enabled() or is_transformed((a, b)):  # gradients of the gradients are wanted, or many at once
-        return *gradients_by_itself(_reference(ctx.logistic), inputs, wanted, (a, b)), None
-    return _gradients(inputs, inputs[0], wanted, (a, b), ctx.logistic, inverse=False)
-
-
-def _backward_root(ctx: Any, a: Tensor, b: Tensor) -> tuple[Tensor | None, ...]:
-    *inputs, found = ctx.saved_tensors
-    wanted = ctx.needs_input_grad[:4]
-    if torch.is_grad_enabled() or is_transformed((a, b)):
-        f, x = _reference(ctx.logistic), found.detach()
-
-        def again(z: Tensor, *tables: Tensor) -> tuple[Tensor, Tensor]:
-            return REFERENCES["root"](lambda u: f(u, *tables), z, x, x, x, 0)
-
-        return *gradients_by_itself(again, tuple(inputs), wanted, (a, b)), None
-    return _gradients(tuple(inputs), found, wanted, (a, b), ctx.logistic, inverse=True)
-
-
-def _reference(logistic: bool) -> Any:
-    return REFERENCES["mixture, logistic" if logistic else "mixture, normal"]
-
-
-def _gradients(
-    inputs: tuple[Tensor, ...], x: Tensor, wanted: tuple[bool, ...], grads: tuple[Tensor, ...], logistic: bool,
-    *, inverse: bool,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    _, *tables = inputs
-    by_v, by_tables = mixture_gradients(x, *tables, *grads, logistic, inverse, any(wanted[1:]))
-    by_v = by_v.to(inputs[0].dtype)
+        f = REFERENCES["mixture, logistic" if ctx.logistic else "mixture, normal"]
+        f = _from(f, point.detach()) if ctx.inverse else f
+        return *gradients_by_itself(f, (v, *tables), wanted, (a, b)), None, None
+    by_v, by_tables = mixture_gradients(point, *tables, a, b, ctx.logistic, ctx.inverse, any(wanted[1:]))
+    by_v = by_v.to(v.dtype)
     if not any(wanted[1:]):
-        return by_v, None, None, None, None
-    return by_v, *(by.to(t.dtype) for by, t in zip(by_tables.unbind(0), tables, strict=True)), None
+        return by_v, None, None, None, None, None
+    return by_v, *(by.to(t.dtype) for by, t in zip(by_tables.unbind(0), tables, strict=True)), None, None
+
+
+def _from(f: Reference, x: Tensor) -> Reference:
+    """The inverse of f by plain torch, from the points found, so that nothing is searched again."""
+    return lambda z, *tables: REFERENCES["root"](lambda u: f(u, *tables), z, x, x, x, 0)
 
 
 mixture.register_autograd(_backward, setup_context=_setup)
-root.register_autograd(_backward_root, setup_context=_setup_root)
