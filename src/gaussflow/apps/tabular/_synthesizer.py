@@ -11,8 +11,9 @@ import numpy as np
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular._stored import packed_model, restored_model
+from gaussflow.apps.tabular.drawing._completion import complete
 from gaussflow.apps.tabular.drawing._draw import draw_free, joined, log_prob_rows, rows_at_once, taken
-from gaussflow.apps.tabular.drawing._sampling import balanced_sizes, complete, sample_given
+from gaussflow.apps.tabular.drawing._sampling import balanced_sizes, sample_given
 from gaussflow.apps.tabular.frames._conditions import conditions, level_shares
 from gaussflow.apps.tabular.frames._frames import (
     check_fit_frame,
