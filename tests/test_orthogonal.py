@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gaussflow.ops import cayley, eigenbasis, haar, householder, orthonormalise
+from gaussflow.ops import cayley, eigenbasis, haar, householder, orthogonal, orthonormalise
 
 DIMS = [1, 2, 3, 5, 64, 100, 257]
 F64 = torch.float64
@@ -122,3 +122,25 @@ def test_eigenbasis_does_not_depend_on_rounding(values):
     for noise in (1e-15, -1e-15):
         shaken = ties + torch.tensor([[noise, 0], [0, -noise]], dtype=F64)
         assert torch.allclose(eigenbasis(ties)[1], eigenbasis(shaken)[1], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("dim", [192, 201, 256])
+@pytest.mark.parametrize("size", [1.0, 20.0, 200.0])
+def test_cayley_by_blocks_is_that_by_a_solve(dim, size, dtype, monkeypatch):
+    """And where S is large it is left to the solve, which keeps its digits."""
+    generator = torch.Generator().manual_seed(dim)
+    a = torch.randn(dim, dim, generator=generator, dtype=F64)
+    skew = (a - a.mT) * (size / float((a - a.mT).norm()))
+    base, made = haar(dim, generator, dtype), []
+    plain = orthogonal._inverse
+    monkeypatch.setattr(orthogonal, "_inverse", lambda a: (made.append(len(a)), plain(a))[1])
+    tolerance = 1e-12 if dtype == F64 else 2e-6
+    with torch.no_grad():
+        for given in (None, base):
+            q = cayley(skew.to(dtype), given)
+            with torch.enable_grad():
+                solved = cayley(skew, None if given is None else given.double())
+            assert error(q) < (1e-11 if dtype == F64 and given is None else 2e-6)
+            torch.testing.assert_close(q.double(), solved, rtol=0, atol=tolerance)
+    assert (dim in made) == (size < orthogonal.SMALL)

@@ -159,3 +159,15 @@ def test_it_compiles_whole_and_works_under_vmap_and_jacrev(make):
     assert torch.allclose(torch.func.vmap(lambda row: transform(row)[0])(x), z)
     jacobian = torch.func.jacrev(lambda row: transform(row)[0])(x[0])
     assert torch.allclose(jacobian @ jacobian.T, torch.eye(6, dtype=F64), atol=1e-12)
+
+
+def test_a_fitted_rotation_is_its_base_until_a_step_moves_it():
+    rotation = Rotation(5, haar(5, torch.Generator().manual_seed(0)))
+    with torch.no_grad():
+        assert torch.equal(rotation.matrix(), rotation.base)
+        rotation.matrix().zero_()
+        assert rotation.base.abs().sum() > 0
+        rotation.A[0, 1] = 0.3
+        moved = rotation.matrix()
+    torch.testing.assert_close(moved, rotation.matrix().detach())
+    assert not torch.allclose(moved, rotation.base)
