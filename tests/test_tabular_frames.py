@@ -66,6 +66,7 @@ def test_columns_of_a_scored_frame_may_come_in_any_order(fitted):
     np.testing.assert_allclose(model.log_prob(df[list(df.columns)[::-1]]), model.log_prob(df), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.* are so unlike what the law expects")  # columns all but determine one another
 def test_a_saved_model_is_the_model(fitted, tmp_path):
     df, model = fitted
     model.save(tmp_path / "table")
