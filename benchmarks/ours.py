@@ -91,9 +91,9 @@ def _train(flow: Flow, task: Task, train_rows: torch.Tensor, valid_rows: torch.T
     note: dict[str, Any] = {"ended": "by itself"}
     epochs = 2 if task.quick else 1000
     try:
-        with _cpu_seconds(task.budget):
+        with cpu_seconds(task.budget):
             train(flow, train_rows, valid=valid_rows, epochs=epochs, lr=1e-2, seed=task.seed, progress=False)
-    except _BudgetSpentError:
+    except BudgetSpentError:
         note["ended"] = "by the budget"  # train leaves the best weights so far in the flow
     return _fitted(flow, torch.float32, note)
 
@@ -106,16 +106,16 @@ def _fitted(flow: Flow, dtype: torch.dtype, note: dict[str, Any]) -> Fitted:
     return Fitted(tensor_density(flow.log_prob, dtype), note)
 
 
-class _BudgetSpentError(Exception):
+class BudgetSpentError(Exception):
     """Raised in the main thread when the CPU seconds are used up."""
 
 
 @contextmanager
-def _cpu_seconds(budget: float) -> Iterator[None]:
+def cpu_seconds(budget: float) -> Iterator[None]:
     """Interrupt the block once this process has used so many CPU seconds in it."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _BudgetSpentError
+        raise BudgetSpentError
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, budget)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmarks.ops import __main__ as benchmark
 from benchmarks.ops import checks, clock
-from benchmarks.ops.targets import verdicts
+from benchmarks.ops.targets import exactness, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,14 @@ def test_peak_memory_counts_what_is_alive_at_once():
 def test_verdicts_are_those_of_the_figures():
     row = {"operation": "spline", "way": "forward", "rows": 4096, "dim": 256, "floor_ms": 1.0}
     lines = verdicts([row | {"ms": {"ours": 10.0, "zuko": 31.0, "nflows": 200.0}}, row | {"rows": 100_000, "ms": {}}])
-    assert [(line[3], line[-1]) for line in lines] == [("3.10", "met"), ("20.00", "missed")]
+    assert [(line[3], line[-1]) for line in lines] == [("3.10", "met"), ("20.00", "missed"), ("", "not measured")]
     (line,) = verdicts([row | {"operation": "hadamard", "dim": 1024, "ms": {"ours": 1.2}}])
     assert line[3:] == ["1.20", "≤ 1", "missed"]
+
+
+def test_the_worst_of_each_kind_of_check_is_beside_its_goal():
+    found = [checks.Check(name, error, 1.0) for name, error in (
+        ("a: values", 2e-7), ("b: values", 3e-6), ("a: gradients", 1e-7), ("a: round trip at 20", 2e-6))]  # fmt: skip
+    lines = exactness(found)
+    assert [(line[2], line[-1]) for line in lines] == [("b", "missed"), ("a", "met"), ("a", "met")]
+    assert [line[3] for line in lines] == ["3.0e-06", "1.0e-07", "2.0e-06"]
