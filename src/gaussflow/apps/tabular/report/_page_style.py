@@ -39,9 +39,13 @@ tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 6rem; }
 .note { border-left: .3rem solid #6b7280; background: #f3f4f6; padding: .6rem .9rem; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 footer { margin-top: 2.5rem; color: #6b7280; font-size: .85rem; }
+@page { margin: 15mm 14mm; }
 @media print {
-  body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
-  h2 { break-after: avoid; } tr, .card li { break-inside: avoid; } .wide { overflow: visible; }
-  .grid { grid-template-columns: 1fr 1fr; }
+  :root { font-size: 13px; } body { font-size: 10pt; line-height: 1.45; } main { max-width: none; padding: 0; }
+  .key span, .card, .note { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  h2, h3, caption, thead, dt { break-after: avoid; } dd { break-before: avoid; }
+  tr, li, dd, .note { break-inside: avoid; }
+  .wide { overflow: visible; } p { orphans: 3; widows: 3; } footer { margin-top: 1rem; }
+  .grid, .cards { grid-template-columns: 1fr 1fr; }
 }
 """
