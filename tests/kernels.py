@@ -54,7 +54,9 @@ def ways_of_differentiating(f, inputs):
     directions = torch.eye(z.numel(), device=z.device).view(-1, *z.shape)
     ones = tuple(torch.ones_like(t) for t in inputs)
     func = torch.func
-    yield "rows at once", torch.autograd.grad(f(*leaves)[0], leaves, directions, is_grads_batched=True)
+    yield "rows at once", torch.autograd.grad(z, leaves, directions, is_grads_batched=True, retain_graph=True)
+    mapped = func.vmap(lambda row: torch.autograd.grad(z, leaves, row, retain_graph=True))
+    yield "mapped rows", mapped(directions)
     yield "jacrev", func.jacrev(lambda *t: f(*t)[1], argnums=(0, 3))(*inputs)
     yield "jacfwd", func.jacfwd(lambda *t: f(*t)[1], argnums=(0, 1, 2, 3))(*inputs)
     yield "jvp", func.jvp(f, tuple(inputs), ones)[1]
@@ -99,12 +101,13 @@ def check_compiled(f, inputs, room=1e-5):
 
 
 def filler(monkeypatch, module):
-    """What the kernels of a module write to is filled with NaN before, and counted."""
-    made = []
+    """What the kernels of a module write to is NaN before, and counted; a part of the rows has several tiles."""
+    made, parts = [], module.parts_of
 
     def filled(like, shape, dtype=torch.float32):
         made.append(shape)
         return torch.full(shape, torch.nan, dtype=dtype, device=like.device)
 
     monkeypatch.setattr(module, "new", filled)
+    monkeypatch.setattr(module, "parts_of", lambda rows, columns: min(2, parts(rows, columns)))
     return made

@@ -78,7 +78,7 @@ def around(found, kernel):
 @pytest.mark.parametrize("components", [1, 5])
 def test_values_and_gradients(kernel, components, called):
     """Of more rows than a tile has, a tenth of them far out, on the lines that continue the map, too."""
-    x = points(70, D)
+    x = points(133, D)
     x[::10] *= 100
     check_against(forward(kernel), REFERENCE[kernel], [x, *tables(components)])
     assert len(called) >= 4

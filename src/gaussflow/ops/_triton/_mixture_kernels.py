@@ -303,7 +303,7 @@ def mixture_gradient_kernel(
             ga = tl.where(tl.abs(beyond * slope) > largest, 0.0, ga)
             tl.store(by_v + r * columns + c, ga * slope + tl.where(near, gb * bend, 0.0), mask=there)
         if TABLES:
-            ga, gb = tl.where(there, ga, 0.0), tl.where(there, gb + ga * beyond * slope, 0.0)
+            gb += ga * beyond * slope
             at_low += tl.sum(tl.where(beyond < 0, gb * bend, 0.0), 0)[None, :]
             at_high += tl.sum(tl.where(beyond > 0, gb * bend, 0.0), 0)[None, :]
             for k in range(0, K):

@@ -159,8 +159,8 @@ def gradients_of(v, x0, x1, z0, z1, d0, d1, low, high, a, b, largest, INVERSE: t
     wide, high = x1 - x0 >= SIDE, z1 - z0 >= SIDE
     by_log_s = a * h * height_s + b * bend_s
     by_w, by_h = tl.where(wide, -by_log_s / w, 0.0), tl.where(high, by_log_s / h + a * height, 0.0)
-    by_x0 = -along * tl.where(wide, rest, 1.0) - by_w - under * d0
-    by_x1 = -along * tl.where(wide, xi, 0.0) + by_w - over * d1
+    by_x0 = -along * rest - by_w - under * d0
+    by_x1 = -along * xi + by_w - over * d1
     by_d0 = (a * h * height_p + b * bend_p) / n + under * beyond
     by_d1 = (a * h * height_q + b * bend_q) / n + over * beyond
     return by_v, by_x0, by_x1, a - by_h, by_h, by_d0, by_d1
@@ -202,7 +202,6 @@ def gradient_kernel(
         found, x0, x1, z0, z1, d0, d1 = gradients_of(point, x0, x1, z0, z1, d0, d1, low, high, ga, gb, largest, INVERSE)
         tl.store(by_v + r * columns + c, found, mask=there)
         if TABLES:
-            index = tl.where(there, index, -2)
             for k in range(0, K):
                 at = tl.cast(k, tl.int64) * columns
                 by_x, by_z, by_d = summed(index, k, x0, x1), summed(index, k, z0, z1), summed(index, k, d0, d1)
