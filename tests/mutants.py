@@ -245,6 +245,7 @@ MUTANTS = [
     Mutant("apps/tabular/drawing/_completion.py", "scores = weights + random.gumbel(size=len(weights))", "scores = 0 * weights + random.gumbel(size=len(weights))", "tests/test_tabular_completion.py -k 'conditional'"),
     Mutant("apps/tabular/drawing/_combinations.py", "levels[rest % len(levels)]", "levels[0 * rest]", "tests/test_tabular_completion.py -k 'conditional'"),
     Mutant("apps/tabular/drawing/_completion.py", "weights[held[old]] = self.weights[at][old]", "0 * old", "tests/test_tabular_completion.py -k 'kept_or_thrown or chain'"),
+    Mutant("apps/tabular/private/_private.py", "order, parents = _walk(d, edges, plan.edges)", "order, parents = _walk(d, edges)", "tests/test_tabular_private.py -k 'say_all'"),
     Mutant("apps/tabular/private/_noise.py", "discrete_laplace(self.times / self.epsilon, n)", "discrete_laplace(1 / self.epsilon, n)", "tests/test_tabular_private.py -k 'spent'"),
     Mutant("apps/tabular/private/_noise.py", "math.sqrt(8 * self.rho / self.times)", "math.sqrt(16 * self.rho / self.times)", "tests/test_tabular_private.py -k 'spent'"),
     Mutant("apps/tabular/private/_noise.py", "0.5 * epsilon * scores", "epsilon * scores", "tests/test_tabular_private.py -k 'odds'"),

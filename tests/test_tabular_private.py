@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from gaussflow.apps.tabular import Inequality, TableSynthesizer
+from gaussflow.apps.tabular import FixedCombinations, Inequality, NotNullIf, NullIf, Range, TableSynthesizer
 from gaussflow.apps.tabular.private import _noise
 from gaussflow.apps.tabular.private._bounds import domains
-from gaussflow.apps.tabular.private._private import _pair, fit_private
+from gaussflow.apps.tabular.private._private import _pair, _walk, fit_private
 from gaussflow.apps.tabular.private._private_law import BEYOND, TableLaw
 from tables import mixed, patients
 
@@ -113,7 +113,7 @@ def test_neighbouring_tables_are_told_apart_by_epsilon_at_most():
     for df in (rows, rows.head(5)):
         held = []
         for _ in range(fits):
-            _, joint, count, _ = fit_private(df, epsilon, 0.0, None, "fit")
+            _, joint, count, _, _ = fit_private(df, epsilon, 0.0, None, "fit")
             law = joint.laws[joint.order[1]]
             held.append([law.shares[-1, 2], joint.laws[joint.order[0]].shares[0, 2], count])
         shares.append(np.array(held))
@@ -299,7 +299,10 @@ def test_the_seed_does_not_fix_the_noise():
         ({"epsilon": 1.0, "bounds": BOUNDS | {"area": (5, 5)}}, "finite bounds of column 'area', the lower first"),
         ({"epsilon": 1.0, "bounds": BOUNDS | {"area": (1, 5, 0.5)}}, "a step of column 'area'"),
         ({"epsilon": 1.0, "bounds": BOUNDS | {"area": 7}}, r"wants \(low, high\) or \(low, high, step\)"),
-        ({"epsilon": 1.0, "bounds": BOUNDS, "constraints": [Inequality("radius", "area")]}, "takes no constraints"),
+        (
+            {"epsilon": 1.0, "bounds": BOUNDS, "constraints": [FixedCombinations(["class", "grade"])]},
+            "cannot keep the rule 'class and grade only in combinations .* is read off the rows",
+        ),
     ],
 )
 def test_what_would_give_rows_away_is_refused(parameters, said):
@@ -329,3 +332,47 @@ def test_names_of_rows_are_no_part_of_a_private_fit():
         TableSynthesizer(epsilon=1.0, identifiers=["id", "name"]).fit(df)
     with pytest.raises(ValueError, match="of whole numbers for the identifier 'id'; got"):
         TableSynthesizer(epsilon=1.0, identifiers=["id", "name"], bounds={"id": [1, 2]}).fit(df)
+
+
+RULES = [
+    Inequality("low", "high"),
+    NullIf("cause", "dead", False),
+    NotNullIf("cause", "dead", True),
+    Range("low", 1, 5),
+]
+
+
+def stays(n=400, seed=0):
+    random = np.random.default_rng(seed)
+    low, dead = random.integers(0, 6, n), random.random(n) < 0.4
+    cause = pd.Series(random.choice(["heart", "other"], n), dtype=object).where(dead, None)
+    return pd.DataFrame({"low": low, "high": random.integers(0, 8, n), "dead": dead, "cause": cause})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rules_that_say_all_by_themselves_hold_in_private_fits(seed, tmp_path):
+    """Every row drawn obeys them, the law of all rows still sums to one, and rows that break them are not told of."""
+    bounds = {"low": (0, 6), "high": (0, 8), "cause": ["heart", "other"]}
+    model = TableSynthesizer(epsilon=5.0, bounds=bounds, constraints=RULES, random_state=seed).fit(stays(seed=seed))
+    model.save(tmp_path / "law")
+    for fitted in (model, TableSynthesizer.load(tmp_path / "law")):
+        drawn = fitted.sample(800)
+        assert (drawn["low"] <= drawn["high"]).all()
+        assert drawn["low"].between(1, 5).all()
+        assert (drawn["cause"].notna() == drawn["dead"]).all()
+    every = itertools.product(range(-1, 9), range(-1, 11), [False, True], ["heart", "other", None])
+    rows = pd.DataFrame(every, columns=["low", "high", "dead", "cause"]).astype({"cause": object})
+    scores = model.log_prob(rows)
+    assert np.exp(scores).sum() == pytest.approx(1, abs=1e-3)
+    broken = (rows["low"] > rows["high"]) | (rows["cause"].notna() != rows["dead"]) | ~rows["low"].between(1, 5)
+    assert np.isneginf(scores[broken]).all()
+
+
+def test_rules_may_turn_the_tree_of_a_private_fit_but_not_tear_it():
+    near = [(0, 1), (1, 2), (2, 3)]
+    assert _walk(4, near)[0][0] in (1, 2)
+    order, parents = _walk(4, near, [(3, 0)])
+    assert order.index(3) < order.index(0)
+    assert all(up < 0 or order.index(up) < order.index(j) for j, up in enumerate(parents))
+    with pytest.raises(ValueError, match="finds no order of the columns"):
+        _walk(4, near, [(0, 1), (3, 2)])

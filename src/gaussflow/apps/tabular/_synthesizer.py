@@ -47,10 +47,10 @@ class TableSynthesizer:
         p(x_j \mid \cdot) = m_s(\cdot)\, \big[\, f(x_j \mid \cdot) \text{ within the state of all other numbers} \big]
 
     Each column is in one of some states: missing; a category; a number that repeats, as zeros and limits of detection
-    do; or among all other numbers. A few small trees on the columns before give the masses :math:`m_s` of the states,
-    shrunk from node to node towards the whole table, and the place and scale of the numbers on a smooth curve, after a
-    ridge regression. What they may do is decided on rows that each tree has not seen. No value of a row is stored for
-    the numbers, but for those that repeat and the ends of the range.
+    do; or among all other numbers. A ridge regression and a few small trees on the columns before give the masses
+    :math:`m_s` of the states, pooled from the odds of the one and the shares of the others, and the place and scale of
+    the numbers on a smooth curve. What they may do is decided on rows that they have not seen. No value of a row is
+    stored for the numbers, but for those that repeat and the ends of the range.
 
     The probability is exact. Its reference measure counts categories, missing values, numbers that repeat, integers,
     decimals and times, whose probability is that of the cell of the line that is rounded to them; floats that are not
@@ -64,7 +64,7 @@ class TableSynthesizer:
     epsilon, delta
         With epsilon, the fit is differentially private for one row more or less: of the rows nothing is used but counts
         with noise (Laplace; normal for a delta above 0), and the law is a simpler one, of each column given one other.
-        The noise is never seeded. No constraints and no weights then.
+        The noise is never seeded. Constraints that say all by themselves are kept then, and no weights taken.
     bounds
         What columns may hold, which epsilon wants without a look at the rows: ``{column: (low, high)}`` for numbers and
         times, ``(low, high, step)`` where they are multiples of a step (1 for integers, a day for times), or a list of
@@ -341,15 +341,15 @@ class TableSynthesizer:
         return [self.plan_.view(j, skeleton) for j, skeleton in enumerate(self.joint_.skeletons)]
 
     def _fit_private(self, df: pd.DataFrame, sample_weight: Any, owner: str) -> Self:
-        if self.constraints or sample_weight is not None:
+        if sample_weight is not None:
             raise ValueError(
-                f"{owner} with epsilon takes no constraints and no sample_weight: rules checked on rows tell of them, "
-                "and weights change what one row can do. Leave them out."
+                f"{owner} with epsilon takes no sample_weight: a row would change counts by its weight, and the noise "
+                "hides changes by one. Leave the weights out."
             )
-        columns, self.joint_, rows, privacy = fit_private(
-            df, self.epsilon, self.delta, self.bounds, owner, self.identifiers
-        )
-        self._hold(columns, Plan(), [], rows, privacy)
+        rules = check_rules(self.constraints, owner)
+        settings = (self.epsilon, self.delta, self.bounds, owner, self.identifiers, rules)
+        columns, self.joint_, rows, privacy, plan = fit_private(df, *settings)
+        self._hold(columns, plan, rules, rows, privacy)
         return self
 
     def _hold(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ import numpy as np
 from gaussflow.apps.tabular._arrays import Floats, Integers
 from gaussflow.apps.tabular.frames._schema import Column
 from gaussflow.apps.tabular.law._columns import Skeleton
-from gaussflow.apps.tabular.law._joint import Joint
+from gaussflow.apps.tabular.law._joint import Joint, arranged
 from gaussflow.apps.tabular.private._bounds import Domain, domains
 from gaussflow.apps.tabular.private._noise import Part, budget
 from gaussflow.apps.tabular.private._private_law import BEYOND, Groups, TableLaw
+from gaussflow.apps.tabular.rules._compile import public_plan
+from gaussflow.apps.tabular.rules._plan import Plan
+from gaussflow.apps.tabular.rules._rules import Constraint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +58,9 @@ class Statement:
             f"counts of {self.columns} columns (noise of {self.noise_of_columns:.3g} rows each), on the choice of "
             f"{max(0, self.columns - 1)} pairs, and on their counts (noise of {self.noise_of_pairs:.3g} rows). Covered "
             "is all that the model holds of the rows, their number included. Not covered: the names, dtypes and "
-            "categories of the columns, the bounds and epsilon, which are taken as known; a person with several rows, "
-            "who has the guarantee once for each; other fits to the same rows, whose epsilons add; and whatever is "
-            "computed from the rows beside, such as a report."
+            "categories of the columns, the bounds, the constraints and epsilon, which are taken as known; a person "
+            "with several rows, who has the guarantee once for each; other fits to the same rows, whose epsilons add; "
+            "and whatever is computed from the rows beside, such as a report."
         )
 
 
@@ -67,10 +71,12 @@ def fit_private(
     bounds: Mapping[Any, Any] | None,
     owner: str,
     identifiers: Any = None,
-) -> tuple[list[Column], Joint, int, Statement]:
+    rules: Sequence[Constraint] = (),
+) -> tuple[list[Column], Joint, int, Statement, Plan]:
     """Columns, law and noisy number of rows, and what is guaranteed; of the rows nothing but noisy counts is used."""
     _check_budget(epsilon, delta, owner)
     found = domains(df, bounds, owner, identifiers)
+    plan = public_plan(rules, [domain.column for domain in found], owner)
     cells = [domain.cells(df[domain.column.name]) for domain in found]
     d = len(found)
     single, choice, pair = budget(epsilon, delta, SHARES if d > 1 else [1.0, 0.0, 0.0], [d, d - 1, d - 1])
@@ -86,7 +92,7 @@ def fit_private(
     grouped = [group[cell] for group, cell in zip(groups, cells, strict=True)]
     coarse = [np.bincount(group, margin).astype(np.float64) for group, margin in zip(groups, margins, strict=True)]
     edges = _tree(grouped, coarse, rows, choice, pair.sigma) if d > 1 else []
-    order, parents = _walk(d, edges)
+    order, parents = _walk(d, edges, plan.edges)
     laws: list[Any] = [None] * d
     for j in order:
         up = parents[j]
@@ -96,7 +102,7 @@ def fit_private(
     skeletons = [_seen(domain, margin) for domain, margin in zip(found, margins, strict=True)]
     joint = Joint(order, skeletons, encodings, laws)
     statement = Statement(epsilon, delta, single.sigma, pair.sigma if d > 1 else 0.0, d)
-    return [domain.column for domain in found], joint, round(rows), statement
+    return [domain.column for domain in found], joint, round(rows), statement, plan
 
 
 def _check_budget(epsilon: Any, delta: Any, owner: str) -> None:
@@ -208,19 +214,29 @@ def _table(first: Integers, second: Integers, a: int, b: int) -> Floats:
     return np.bincount(first * b + second, minlength=a * b).reshape(a, b).astype(np.float64)
 
 
-def _walk(d: int, edges: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """The columns from the one with the most neighbours on, and the parent of each; -1 for the first."""
+def _walk(d: int, edges: list[tuple[int, int]], before: Sequence[tuple[int, int]] = ()) -> tuple[list[int], list[int]]:
+    """An order of the columns and the parent of each, -1 for the first: one with as many neighbours as may be.
+
+    The law of a tree is the same from whichever column on, so that it may begin where the first of each of the pairs
+    ``before`` comes before the second.
+    """
     near: dict[int, list[int]] = {j: [] for j in range(d)}
     for i, j in edges:
         near[i].append(j)
         near[j].append(i)
-    order, parents = [max(near, key=lambda j: len(near[j]))], [-1] * d
-    for j in order:
-        for k in near[j]:
-            if k not in order:
-                order.append(k)
-                parents[k] = j
-    return order, parents
+    for root in sorted(near, key=lambda j: -len(near[j])):
+        order, parents = [root], [-1] * d
+        for j in order:
+            for k in near[j]:
+                if k not in order:
+                    order.append(k)
+                    parents[k] = j
+        with suppress(ValueError):  # of circles
+            return arranged(order, [*before, *((up, j) for j, up in enumerate(parents) if up >= 0)]), parents
+    raise ValueError(
+        "TableSynthesizer.fit with epsilon finds no order of the columns in which all constraints can be kept with the "
+        "pairs of columns that noisy counts have chosen. Leave a constraint out, or fit again."
+    )
 
 
 def _pair(first: Integers, second: Integers, a: Floats, b: Floats, rows: float, part: Part) -> Floats:

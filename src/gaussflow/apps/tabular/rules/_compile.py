@@ -90,6 +90,21 @@ def make_plan(rules: Sequence[Constraint], columns: Sequence[Column], codes: Seq
     return Plan(coded, shifts, views)
 
 
+def public_plan(rules: Sequence[Constraint], columns: Sequence[Column], owner: str) -> Plan:
+    """The plan of rules that are known without the rows, which are not looked at; raises ValueError for others."""
+    table = Table(columns, [np.empty(0) for _ in columns], owner)
+    coded: list[Rule] = []
+    for rule in rules:
+        if not isinstance(rule, Inequality | Range | NullIf | NotNullIf):
+            raise ValueError(
+                f"{owner} with epsilon cannot keep the rule '{rule}': what it leaves is read off the rows, and would "
+                "tell of them. Inequality, Range, NullIf and NotNullIf say all by themselves; leave others out."
+            )
+        coded.append(coded_rule(rule, table))
+    _in_turn([], coded, rules, table)
+    return Plan(coded)
+
+
 def coded_rule(rule: Constraint, table: Table) -> Rule:
     """One rule by codes; raises TypeError or ValueError for columns that it cannot be about."""
     if not isinstance(rule, NullIf | NotNullIf):
