@@ -16,6 +16,7 @@ from gaussflow.apps.tabular.law._forest import Tree
 from gaussflow.apps.tabular.law._grid import Grid
 from gaussflow.apps.tabular.law._joint import Joint
 from gaussflow.apps.tabular.law._law import Bag, Law
+from gaussflow.apps.tabular.law._odds import Odds
 from gaussflow.apps.tabular.law._ridge import Ridge
 from gaussflow.apps.tabular.private._private import Statement
 from gaussflow.apps.tabular.private._private_law import Groups, TableLaw
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from gaussflow.apps.tabular._synthesizer import TableSynthesizer
 
 Model = TypeVar("Model", bound="TableSynthesizer")
-LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Ridge, Skeleton, Tree)
+LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Odds, Ridge, Skeleton, Tree)
 RULES = (Between, Combined, Gaps, Linear, Order, Plan, Shift, Steps, Total)
 NOISY = (Groups, Statement, TableLaw)
 CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES, *NOISY)}

@@ -11,6 +11,7 @@ from gaussflow.apps.tabular._arrays import Floats, Integers
 from gaussflow.apps.tabular.law._columns import Skeleton
 
 MARKS = 12  # states of one column that are marked
+LEAST_GAPS = 3.0  # rows with nothing, from which on that is marked
 RARE = 0.02  # share of the rows below which a point among numbers is not marked
 KNOTS = 65
 COMMON = 3  # rows of a value, on the average, that give nothing of one row away
@@ -56,7 +57,7 @@ def fit_encoding(skeleton: Skeleton, ordered: bool, state: Integers, x: Floats) 
     if skeleton.numeric:
         counts[skeleton.rest] = 0
     common = np.argsort(-counts, kind="stable")[:MARKS]
-    few = max(3.0, RARE * len(state)) if ordered else 2.0
+    few = np.where(common == 0, LEAST_GAPS, max(3.0, RARE * len(state))) if ordered else 2.0
     marked = np.sort(common[counts[common] >= few])
     if len(marked) and counts[marked].sum() >= len(state):  # the last follows from the others
         marked = np.delete(marked, np.argmax(counts[marked]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,15 @@ import numpy as np
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular.law._curve import Curve
 from gaussflow.apps.tabular.law._forest import Grown, Tree, grow
+from gaussflow.apps.tabular.law._odds import WIDE, Odds, fit_odds, group_marks, grouped
 from gaussflow.apps.tabular.law._ridge import Ridge, fit_ridge
 
 LEAST_LEAF = 5
-LEAVES = (8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
+LEAVES = (5.0, 8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
 SHRINK = (4.0, 16.0)  # rows that the node above weighs
+SHRINK_STATES = (0.25, 1.0, *SHRINK)  # which can be sure
 PAIRS, FEW, PAIRS_OF_FEW = 2, 1500, 3  # of trees; more for fewer rows, whose halves differ more
 STRAY = 0.5  # rows that are taken to stray from what the features say, so that no row is impossible
-WIDE = 12  # states told one by one to a tree; the rarer ones go together
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Bag:
         return mean
 
 
-def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, weights: Floats, seed: int) -> Bag:
-    """The masses of the states (n,), told to trees as (n, Q), given features (n, P); the prior (S,) counts."""
-    size = len(prior)
-    root = (np.bincount(states, weights, size) + prior) / (weights.sum() + prior.sum())
+def fit_states(
+    features: Floats, told: Floats, states: Integers, root: Floats, weights: Floats, seed: int
+) -> tuple[Bag, Floats]:
+    """Masses of the states (n,), told to trees as (n, Q), given features (n, P), shrunk to those of all rows (S,).
+
+    And the masses (n,) that trees give to the states of rows that they have not seen.
+    """
+    size = len(root)
     if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
-        return Bag([_stump()], [root[None]])
+        return Bag([_stump()], [root[None]]), root[states]
     grown = grow(features, told, weights, LEAST_LEAF, _pairs(len(states)), seed)
 
     def contents(one: Grown, rows: Floats, alpha: float) -> Floats:
@@ -57,7 +62,8 @@ def fit_states(features: Floats, told: Floats, states: Integers, prior: Floats, 
     def gain(said: Floats) -> float:
         return float(weights @ np.log(said[:, 0]))
 
-    return _chosen(grown, contents, own, gain, len(states))[0]
+    bag, said = _chosen(grown, contents, own, gain, len(states), SHRINK_STATES)
+    return bag, said[:, 0]
 
 
 def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple[Bag, Floats]:
@@ -88,7 +94,7 @@ def fit_values(features: Floats, y: Floats, weights: Floats, seed: int) -> tuple
     def gain(said: Floats) -> float:
         return float(-weights @ (0.5 * np.square((y - said[:, 0]) * np.exp(-said[:, 1])) + said[:, 1]))
 
-    return _chosen(grown, contents, lambda content, nodes: content[nodes], gain, n)
+    return _chosen(grown, contents, lambda content, nodes: content[nodes], gain, n, SHRINK)
 
 
 def _chosen(
@@ -97,12 +103,13 @@ def _chosen(
     of_rows: Callable[[Floats, Integers], Floats],
     gain: Callable[[Floats], float],
     n: int,
+    shrink: Sequence[float],
 ) -> tuple[Bag, Floats]:
     """The bag whose leaves and shrinkage rows not seen confirm; and what it says (n, Q) of rows not seen."""
-    best, chosen, confirmed = -np.inf, (np.inf, SHRINK[0]), np.empty((n, 0))
+    best, chosen, confirmed = -np.inf, (np.inf, shrink[0]), np.empty((n, 0))
     counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
     outside = np.sum([~one.inside for one in grown], 0)
-    for alpha in SHRINK:
+    for alpha in shrink:
         halves = [contents(one, one.inside.astype(float), alpha) for one in grown]
         for least in (np.inf, *LEAVES):
             said = np.zeros(1)
@@ -123,17 +130,13 @@ def _chosen(
     return Bag(trees, said_by), confirmed
 
 
-def _told(states: Integers, x: Floats, count: int) -> Floats:
-    """What a tree is told of states (n,) (n, Q): the common ones each, the rarer ones together, and many by rank."""
-    held = np.bincount(states, minlength=count)
-    order = np.argsort(-held, kind="stable")
-    common, rare = order[: WIDE - 1], order[WIDE - 1 :]
-    parts = [(states[:, None] == common[held[common] > 0]).astype(float)]
-    if len(rare):
-        ranks = np.argsort(np.argsort(np.where(np.isnan(x), -np.inf, x), kind="stable"), kind="stable")
-        parts += [np.isin(states, rare)[:, None].astype(float), ranks[:, None] / len(x)]
-    told = np.concatenate(parts, 1)
-    return told[:, 1:] if told.shape[1] == 2 else told
+def _told(states: Integers, x: Floats, groups: Integers) -> Floats:
+    """What rules and trees are told of states (n,) in groups (S,), (n, Q): a mark for each, and of many the rank."""
+    marks = group_marks(states, groups)
+    if marks.shape[1] < WIDE:
+        return marks
+    ranks = np.argsort(np.argsort(np.where(np.isnan(x), -np.inf, x), kind="stable"), kind="stable")
+    return np.concatenate([marks, ranks[:, None] / len(x)], 1)
 
 
 def _pairs(n: int) -> int:
@@ -154,6 +157,8 @@ class Law:
         Linear rules, whose values are features of the trees too.
     state_bag, value_bag
         Masses of the S states; loc and logarithm of the scale.
+    odds
+        What the linear rule has for the states, in a pool with the trees.
     root, rest
         The curve of the values, and that of what the rule and the trees leave of them.
     stray
@@ -164,13 +169,15 @@ class Law:
     value_rule: Ridge
     state_bag: Bag
     value_bag: Bag
+    odds: Odds
     root: Curve
     rest: Curve
     stray: float
 
     def masses(self, features: Floats) -> Floats:
         """The masses (n, S) of the states."""
-        return self.state_bag.say(_beside(features, self.state_rule.predict(features)))
+        told = self.state_rule.predict(features)
+        return self.odds.pooled(told, self.state_bag.say(_beside(features, told)))
 
     def place(self, features: Floats) -> tuple[Floats, Floats]:
         """Loc and scale (n,) of the values on the axis of their curve."""
@@ -192,9 +199,12 @@ class Law:
 
 def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:
     """Fit to features (n, P), states (n,), and values x (n,) of the rows whose state is ``rest``."""
-    told = _told(states, x, len(prior))
+    groups = grouped(states, len(prior))
+    told = _told(states, x, groups)
     state_rule, heard = fit_ridge(features, told, weights, seed)
-    state_bag = fit_states(_beside(features, heard), told, states, prior, weights, seed)
+    shares = (np.bincount(states, weights, len(prior)) + prior) / (weights.sum() + prior.sum())
+    state_bag, by_trees = fit_states(_beside(features, heard), told, states, shares, weights, seed)
+    odds = fit_odds(heard, states, groups, shares, weights, by_trees)
     rows = states == rest
     held = weights[rows]
     root = Curve.fit(x[rows], held)
@@ -202,7 +212,8 @@ def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Flo
     value_rule, heard = fit_ridge(features[rows], y[:, None], held, seed)
     bag, said = fit_values(_beside(features[rows], heard), y - heard[:, 0], held, seed + 1)
     left = (y - heard[:, 0] - said[:, 0]) * np.exp(-said[:, 1])
-    return Law(state_rule, value_rule, state_bag, bag, root, Curve.fit(left, held), STRAY / (rows.sum() + 2 * STRAY))
+    rest_curve = Curve.fit(left, held)
+    return Law(state_rule, value_rule, state_bag, bag, odds, root, rest_curve, STRAY / (rows.sum() + 2 * STRAY))
 
 
 def _beside(features: Floats, told: Floats) -> Floats:
