@@ -83,7 +83,8 @@ def _suggest(frame: pd.DataFrame, path: str) -> None:
     with tqdm.external_write_mode(sys.stderr):
         for each in found:
             say(f"rule: {each}")
-        say(f"{len(found)} rules written to {path}; take out what is not meant, and say --constraints {path}")
+        then = f"; take out what is not meant, and say --constraints {path}" if found else ""
+        say(f"{len(found)} rules written to {path}{then}")
 
 
 def _step(bar: Any, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
