@@ -17,6 +17,7 @@ def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = 3, most
     """The least CPU seconds of each call, all called in turn until ``seconds`` are over.
 
     What else the machine does can only add to a time, through caches and memory, and in turns it adds to all alike.
+    Every second turn goes backwards: the call before leaves caches as it pleases, and inputs that some share.
     The first round warms up; a call that takes longer than a third of the time is called twice, or once where it takes
     tens of seconds.
     """
@@ -29,7 +30,7 @@ def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = 3, most
     for round_ in range(most if again else 0):
         if round_ >= fewest and time.perf_counter() - start > seconds:
             break
-        for name, call in again.items():
+        for name, call in list(again.items())[:: -1 if round_ % 2 else 1]:
             times[name].append(_timed(call))
     return {name: min(taken[1:] or taken) for name, taken in times.items()}
 
