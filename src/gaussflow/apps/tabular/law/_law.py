@@ -108,25 +108,26 @@ def _chosen(
     """The bag whose leaves and shrinkage rows not seen confirm; and what it says (n, Q) of rows not seen."""
     best, chosen, confirmed = -np.inf, (np.inf, shrink[0]), np.empty((n, 0))
     counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
-    outside = np.sum([~one.inside for one in grown], 0)
+    outside = np.array([~one.inside for one in grown])
+    kept = {
+        least: [one.tree.kept(count, least) for one, count in zip(grown, counts, strict=True)]
+        for least in (np.inf, *LEAVES)
+    }
+    nodes = {
+        least: [one.tree.places(keep)[one.leaves] for one, keep in zip(grown, keeps, strict=True)]
+        for least, keeps in kept.items()
+    }
     for alpha in shrink:
         halves = [contents(one, one.inside.astype(float), alpha) for one in grown]
-        for least in (np.inf, *LEAVES):
-            said = np.zeros(1)
-            for one, half, count in zip(grown, halves, counts, strict=True):
-                place = one.tree.places(one.tree.kept(count, least))
-                said = said + of_rows(half, place[one.leaves]) * (~one.inside)[:, None]
-            said = said / outside[:, None]
+        for least, places in nodes.items():
+            parts = [of_rows(half, at) * rows[:, None] for half, at, rows in zip(halves, places, outside, strict=True)]
+            said = sum(parts[1:], parts[0]) / outside.sum(0)[:, None]
             if (now := gain(said)) > best:
                 best, chosen, confirmed = now, (least, alpha), said
     least, alpha = chosen
-    trees, said_by = [], []
-    for one, count in zip(grown, counts, strict=True):
-        keep = one.tree.kept(count, least)
-        trees.append(one.tree.cut(keep))
-        said_by.append(contents(one, np.ones(n), alpha)[keep])
-        if not np.isfinite(least):
-            break
+    used = grown if np.isfinite(least) else grown[:1]
+    trees = [one.tree.cut(keep) for one, keep in zip(used, kept[least], strict=False)]
+    said_by = [contents(one, np.ones(n), alpha)[keep] for one, keep in zip(used, kept[least], strict=False)]
     return Bag(trees, said_by), confirmed
 
 
