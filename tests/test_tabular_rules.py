@@ -104,6 +104,7 @@ def test_what_rules_forbid_together_is_refused(fitted, given):
         fitted[1].sample(10, given=given)
 
 
+@pytest.mark.filterwarnings("ignore:.* are so unlike what the law expects")  # the living are made dead here
 def test_gaps_are_filled_and_rows_completed_by_the_rules(fitted):
     df, model = fitted
     gaps = df.head(60).copy()
