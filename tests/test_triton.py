@@ -108,7 +108,7 @@ def kernels():
     for inverse, knots, steps in ((False, 9, 0), (True, 48, 6)):
         fixed = {"K": knots, "STEPS": steps, "BUCKET": 7, "INVERSE": inverse}
         yield spline.map_kernel, fixed
-        yield spline.gradient_kernel, fixed | {"PADDED": 64, "SINGLE": inverse, "TABLES": True}
+        yield spline.gradient_kernel, fixed | {"PADDED": 64 if inverse else 16, "SINGLE": inverse, "TABLES": True}
     for logistic in (False, True):
         fixed = {"K": 8, "BUCKET": 7, "LOGISTIC": logistic}
         yield mixture.root_kernel if logistic else mixture.mixture_kernel, fixed

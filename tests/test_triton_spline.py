@@ -46,7 +46,7 @@ def points(*shape, seed=1):
 
 
 @both
-@pytest.mark.parametrize("knots", [2, 3, 9, 20, 48])
+@pytest.mark.parametrize("knots", [2, 3, 20, 21])
 def test_values_and_gradients_of_shared_tables(f, knots, called):
     """More rows than a tile has, and no multiple of it; all of what is written was not a number before."""
     x = points(133, D) * max(1, knots / 9)  # many of them beyond the knots
@@ -56,7 +56,7 @@ def test_values_and_gradients_of_shared_tables(f, knots, called):
 
 @both
 @pytest.mark.parametrize("shape", [(D,), (17, D), (2, 3, D)])
-@pytest.mark.parametrize("knots", [7, 33])
+@pytest.mark.parametrize("knots", [7, 22])
 def test_values_and_gradients_of_tables_of_their_own(f, shape, knots, called):
     check_against(f, REFERENCE[f], [points(*shape) * knots / 7, *tables(knots, shape)])
     assert len(called) >= 4
@@ -66,14 +66,14 @@ def test_values_and_gradients_of_tables_of_their_own(f, shape, knots, called):
 @pytest.mark.parametrize("own", [False, True])
 def test_single_precision_over_all_of_the_domain(f, own, monkeypatch):
     monkeypatch.setattr(checks, "SPREAD", 3)
-    count = 61 if own else 201  # every number with tables of its own is a column, and so a program of its own
+    count = 31 if own else 121  # every number with tables of its own is a column, and so a program of its own
     knots = [t.to(DEVICE) for t in checks.spline_tables()]
     x = torch.linspace(-checks.REACH, checks.REACH, count, device=DEVICE)[:, None].expand(count, 3)
     knots = [t[:, None].expand(-1, count, 3).contiguous() for t in knots] if own else knots
     assert checks.values_error(f, (x, *knots)) < checks.VALUES
     assert checks.gradients_error(f, (x, *knots)) < checks.GRADIENTS
     if not own:
-        far = checks.FAR * points(201, 3) / 8
+        far = checks.FAR * points(121, 3) / 8
         assert checks.round_trip_error(rq_spline, rq_spline_inverse, (far, *knots)) < checks.ROUND_TRIP
 
 
