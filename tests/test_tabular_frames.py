@@ -210,3 +210,9 @@ def test_any_small_table_comes_back_with_its_dtypes(seed):
         assert np.isfinite(model.log_prob(df)).all()
         assert np.isfinite(model.log_prob(drawn)).all()
         pd.testing.assert_frame_equal(drawn, TableSynthesizer().fit(df).sample(50))
+
+
+def test_a_fit_tells_of_each_column_once():
+    frame, said = patients(150), []
+    TableSynthesizer().fit(frame, progress=said.append)
+    assert sorted(said) == sorted(map(str, frame.columns))

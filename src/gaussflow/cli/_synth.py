@@ -63,7 +63,7 @@ def synth(args: argparse.Namespace) -> None:
         if args.suggest:
             _suggest(frame, args.suggest)
         with about(args.table), _own_words():
-            _step(bar, f"fitting {frame.shape[1]} columns", model.fit, frame)
+            _fit(bar, model, frame)
             score = model.score(frame)
         with _own_words():
             wanted = len(frame) + len(held_out) if args.rows is None else args.rows
@@ -93,6 +93,17 @@ def _step(bar: Any, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
     done = run(*arguments)
     bar.update()
     return done
+
+
+def _fit(bar: Any, model: TableSynthesizer, frame: pd.DataFrame) -> None:
+    """Fit column by column, each a step of the bar that is named in it."""
+    bar.total += frame.shape[1] - 1
+
+    def column(name: str) -> None:
+        bar.set_description(f"fitting {name[:24]!r}")
+        bar.update()
+
+    model.fit(frame, progress=column)
 
 
 def _parted(frame: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:

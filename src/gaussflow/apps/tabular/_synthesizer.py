@@ -132,7 +132,14 @@ class TableSynthesizer:
         self.epsilon, self.delta, self.bounds = epsilon, delta, bounds
         self.identifiers, self.random_state = identifiers, random_state
 
-    def fit(self, df: pd.DataFrame, y: object = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        df: pd.DataFrame,
+        y: object = None,
+        sample_weight: Any = None,
+        *,
+        progress: Callable[[str], object] | None = None,
+    ) -> Self:
         """Fit to the rows of a frame.
 
         Parameters
@@ -143,6 +150,8 @@ class TableSynthesizer:
             Not used; pipelines pass it.
         sample_weight
             Weights (N,) of the rows, at least 0; None for one each.
+        progress
+            Called with the name of each column before its law is fitted; a private fit takes no time to speak of.
 
         Returns
         -------
@@ -166,7 +175,8 @@ class TableSynthesizer:
         ordered = [column.kind != "category" or column.ordered for column in columns]
         seed = int(np.random.default_rng(self.random_state).integers(2**31))
         nullable = [column.nullable for column in columns]
-        self.joint_ = fit_joint(skeletons, ordered, nullable, coded, weights, seed, plan.edges)
+        told = (lambda j: None) if progress is None else lambda j: progress(str(columns[j].name))
+        self.joint_ = fit_joint(skeletons, ordered, nullable, coded, weights, seed, plan.edges, told)
         self._hold(columns, plan, rules, len(df))
         return self
 

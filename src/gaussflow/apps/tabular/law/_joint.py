@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,8 +92,12 @@ def fit_joint(
     weights: Floats,
     seed: int,
     edges: Sequence[tuple[int, int]] = (),
+    told: Callable[[int], object] = lambda column: None,
 ) -> Joint:
-    """Fit a law to each column given those before it; of each pair of edges, the first stands before the second."""
+    """Fit a law to each column given those before it; of each pair of edges, the first stands before the second.
+
+    Before the law of a column is fitted, ``told`` is called with its number.
+    """
     d, n = len(skeletons), len(weights)
     order = arranged(choose_order(skeletons, coded), edges)
     encodings: list[Encoding] = []
@@ -102,6 +106,7 @@ def fit_joint(
     laws: dict[int, Law] = {}
     features = np.empty((n, 0))
     for place, j in enumerate(order):
+        told(j)
         skeleton = skeletons[j]
         prior = np.full(len(skeleton.seen), UNSEEN / len(skeleton.seen))
         prior[0] *= nullable[j]
