@@ -70,7 +70,7 @@ def cayley(skew: Tensor, base: Tensor | None = None) -> Tensor:
     :math:`2 B (I - S/2)^{-1} - B`: one solve, no further matrix product, and exactly B at :math:`S = 0`. The solve
     is from the right, where LAPACK finds row-major matrices as it wants them and nothing is copied.
     :math:`I - S/2` has singular values of at least one, so the solve never fails. On a CPU without gradients a large
-    one is inverted by blocks, in half the time, unless S is so large (`SMALL`) that this costs digits.
+    one is inverted by blocks, in half the time, unless the Frobenius norm of S is above 30, where this costs digits.
 
     Alternatives. The matrix exponential costs 2 to 35 times as much with its backward and loses orthogonality in
     float32 (2e-5 against 6e-7 at D = 512). Householder vectors as free parameters collapse when a weight decays to
