@@ -19,6 +19,16 @@ def skip_unless_they_run():
         pytest.skip("no GPU here; tests/test_triton.py runs it in Triton's interpreter", allow_module_level=True)
 
 
+def drawn(count, *shape, seed=0):
+    """So many tensors of standard normal numbers, on the device of the tests."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator).to(DEVICE) for _ in range(count)]
+
+
+def points(*shape, width=1.0, seed=1):
+    return width * drawn(1, *shape, seed=seed)[0]
+
+
 def relative(a, b, floor=None):
     """The largest error of a against b, in double precision, relative to b and what is typical of it."""
     b = b.double()
@@ -27,7 +37,7 @@ def relative(a, b, floor=None):
 
 
 def values_and_gradients(f, inputs, dtype=None, seed=3):
-    """Both values of f, and the gradients by all inputs of a random sum of them."""
+    """All values of f, and the gradients by all inputs of a random sum of them."""
     leaves = [t.detach().to(dtype or t.dtype).clone().requires_grad_() for t in inputs]
     values = f(*leaves)
     generator = torch.Generator().manual_seed(seed)
@@ -39,11 +49,12 @@ def values_and_gradients(f, inputs, dtype=None, seed=3):
 def check_against(f, reference, inputs):
     """Values and gradients in single precision are near to those of the reference in double precision."""
     found, truth = values_and_gradients(f, inputs), values_and_gradients(reference, inputs, torch.float64)
+    values = len(found) - len(inputs)
     for i, (mine, exact) in enumerate(zip(found, truth, strict=True)):
         assert mine.dtype == torch.float32
         assert mine.shape == exact.shape
-        error = relative(mine, exact, 1.0 if i < 2 else None)
-        assert error < (VALUES if i < 2 else GRADIENTS), (i, error)
+        error = relative(mine, exact, 1.0 if i < values else None)
+        assert error < (VALUES if i < values else GRADIENTS), (i, error)
 
 
 def ways_of_differentiating(f, inputs):
@@ -53,14 +64,15 @@ def ways_of_differentiating(f, inputs):
     z = f(*leaves)[0]
     directions = torch.eye(z.numel(), device=z.device).view(-1, *z.shape)
     ones = tuple(torch.ones_like(t) for t in inputs)
-    func = torch.func
+    func, last = torch.func, len(inputs) - 1
+    twice = [torch.stack([t, 2 * t]) for t in tables or (x,)]
     yield "rows at once", torch.autograd.grad(z, leaves, directions, is_grads_batched=True, retain_graph=True)
     mapped = func.vmap(lambda row: torch.autograd.grad(z, leaves, row, retain_graph=True))
     yield "mapped rows", mapped(directions)
-    yield "jacrev", func.jacrev(lambda *t: f(*t)[1], argnums=(0, 3))(*inputs)
-    yield "jacfwd", func.jacfwd(lambda *t: f(*t)[1], argnums=(0, 1, 2, 3))(*inputs)
+    yield "jacrev", func.jacrev(lambda *t: f(*t)[-1], argnums=tuple({0, last}))(*inputs)
+    yield "jacfwd", func.jacfwd(lambda *t: f(*t)[-1], argnums=tuple(range(last + 1)))(*inputs)
     yield "jvp", func.jvp(f, tuple(inputs), ones)[1]
-    yield "vmap", func.vmap(f, in_dims=(None, 0, 0, 0))(x, *(torch.stack([t, 2 * t]) for t in tables))
+    yield "vmap", func.vmap(lambda *t: f(x, *t) if tables else f(*t))(*twice)
     with torch.autograd.forward_ad.dual_level():
         duals = [torch.autograd.forward_ad.make_dual(t, one) for t, one in zip(inputs, ones, strict=True)]
         tangents = [torch.autograd.forward_ad.unpack_dual(v).tangent.clone() for v in f(*duals)]
@@ -102,12 +114,13 @@ def check_compiled(f, inputs, room=1e-5):
 
 def filler(monkeypatch, module):
     """What the kernels of a module write to is NaN before, and counted; a part of the rows has several tiles."""
-    made, parts = [], module.parts_of
+    made = []
 
     def filled(like, shape, dtype=torch.float32):
         made.append(shape)
         return torch.full(shape, torch.nan, dtype=dtype, device=like.device)
 
     monkeypatch.setattr(module, "new", filled)
-    monkeypatch.setattr(module, "parts_of", lambda rows, columns: min(2, parts(rows, columns)))
+    if parts := getattr(module, "parts_of", None):
+        monkeypatch.setattr(module, "parts_of", lambda rows, columns: min(2, parts(rows, columns)))
     return made

@@ -8,7 +8,9 @@ from kernels import (
     DEVICE,
     check_against,
     check_transformed,
+    drawn,
     filler,
+    points,
     relative,
     skip_unless_they_run,
     values_and_gradients,
@@ -41,14 +43,13 @@ def called(monkeypatch):
     return filler(monkeypatch, _mixture)
 
 
-def tables(components, seed=0, dim=D):
-    g = torch.Generator().manual_seed(seed)
-    w, m, s = (torch.randn(components, dim, generator=g) for _ in range(3))
-    return [t.to(DEVICE) for t in (w.log_softmax(0), 2 * m, 0.5 * s - 0.5)]
+def tables(components, seed=0):
+    w, m, s = drawn(3, components, D, seed=seed)
+    return [w.log_softmax(0), 2 * m, 0.5 * s - 0.5]
 
 
-def points(*shape, width=3.0, seed=1):
-    return (width * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))).to(DEVICE)
+def wide(*shape, width=3.0):
+    return points(*shape, width=width)
 
 
 def forward(kernel):
@@ -78,7 +79,7 @@ def around(found, kernel):
 @pytest.mark.parametrize("components", [1, 5])
 def test_values_and_gradients(kernel, components, called):
     """Of more rows than a tile has, a tenth of them far out, on the lines that continue the map, too."""
-    x = points(133, D)
+    x = wide(133, D)
     x[::10] *= 100
     check_against(forward(kernel), REFERENCE[kernel], [x, *tables(components)])
     assert len(called) >= 4
@@ -95,7 +96,7 @@ def test_single_precision_over_all_of_the_domain(kernel):
 
 @kernels
 def test_the_inverse_and_its_gradients(kernel, called):
-    z = torch.cat([points(60, D, width=1.5), points(4, D, width=20.0)])
+    z = torch.cat([wide(60, D, width=1.5), wide(4, D, width=20.0)])
     inputs = [z, *tables(5)]
     x, log_slope = inverse(kernel)(*inputs)
     back, slope = REFERENCE[kernel](x.double(), *(t.double() for t in inputs[1:]))
@@ -111,7 +112,7 @@ def test_the_inverse_and_its_gradients(kernel, called):
 
 @kernels
 def test_round_trip_at_twenty_standard_deviations(kernel):
-    x, knots = points(64, D, width=checks.FAR), tables(4, seed=2)
+    x, knots = wide(64, D, width=checks.FAR), tables(4, seed=2)
     z, log_slope = forward(kernel)(x, *knots)
     back, log_inverse = inverse(kernel)(z, *knots)
     assert relative(back, x, 1.0) < checks.ROUND_TRIP
@@ -121,11 +122,11 @@ def test_round_trip_at_twenty_standard_deviations(kernel):
 def test_the_layer_takes_them(called):
     layer = MixtureCDF(D, 4, device=DEVICE)
     with torch.no_grad():
-        z, ladj = layer(points(9, D))
+        z, ladj = layer(wide(9, D))
         assert len(called) == 2
         x, back = layer.inverse(z)
     assert len(called) == 4
-    assert relative(x, points(9, D), 1.0) < 1e-5
+    assert relative(x, wide(9, D), 1.0) < 1e-5
     torch.testing.assert_close(ladj, -back, rtol=1e-4, atol=1e-4)
 
 
@@ -145,7 +146,7 @@ def test_gaps_and_extremes_stay_finite(kernel):
 
 @kernels
 def test_what_is_no_number_stays_where_it_is(kernel):
-    x = points(9, D)
+    x = wide(9, D)
     x[4, 2] = torch.nan
     for f in (forward(kernel), inverse(kernel)):
         for value in f(x, *tables(3)):
@@ -155,7 +156,7 @@ def test_what_is_no_number_stays_where_it_is(kernel):
 def test_layouts():
     """Rows and tables that are transposed, gradients that are expanded, other shapes, and no rows."""
     for f in (forward(normal_kernel), inverse(normal_kernel)):
-        inputs = [points(12, D, width=1.0), *tables(2)]
+        inputs = [wide(12, D, width=1.0), *tables(2)]
         plain = values_and_gradients(f, inputs)
         turned = [t.T.contiguous().T for t in inputs]
         for mine, theirs in zip(values_and_gradients(f, turned), plain, strict=True):
@@ -169,13 +170,13 @@ def test_layouts():
         folded = f(inputs[0].view(2, 6, D), *inputs[1:])[0]
         torch.testing.assert_close(folded.view(12, D), z)
     torch.testing.assert_close(f(inputs[0][3], *inputs[1:])[0], z[3])
-    for values in values_and_gradients(f, [points(0, D), *tables(3)]):
+    for values in values_and_gradients(f, [wide(0, D), *tables(3)]):
         assert not values.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_single(dtype):
-    x, knots = points(30, D).to(dtype), [t.to(dtype) for t in tables(3)]
+    x, knots = wide(30, D).to(dtype), [t.to(dtype) for t in tables(3)]
     exact = module._normals(*(t.double() for t in (x, *knots)))
     for mine, truth in zip(forward(normal_kernel)(x, *knots), exact, strict=True):
         assert mine.dtype == dtype
@@ -190,11 +191,11 @@ def test_half_precision_is_computed_in_single(dtype):
 
 @kernels
 def test_higher_derivatives_and_transformations_are_those_of_the_reference(kernel):
-    check_transformed(forward(kernel), REFERENCE[kernel], [points(4, D), *tables(3)], second=1e-3, room=1e-4)
+    check_transformed(forward(kernel), REFERENCE[kernel], [wide(4, D), *tables(3)], second=1e-3, room=1e-4)
 
 
 def test_second_derivatives_of_the_inverse():
-    inputs = [points(4, D, width=1.0), *tables(2)]
+    inputs = [wide(4, D, width=1.0), *tables(2)]
     x = normal_to_mixture(inputs[0], Mixture(*inputs[1:]))[0]
 
     def second(f, tensors):
@@ -208,14 +209,14 @@ def test_second_derivatives_of_the_inverse():
 
 
 def test_the_inverse_under_transformations_is_left_to_plain_torch():
-    layer, z = MixtureCDF(D, 3, device=DEVICE), points(4, D, width=1.0)
+    layer, z = MixtureCDF(D, 3, device=DEVICE), wide(4, D, width=1.0)
     slope = torch.func.jvp(lambda z: layer.inverse(z)[0], (z,), (torch.ones_like(z),))[1]
     assert relative(slope.detach().log().sum(-1), layer.inverse(z)[1].detach(), 1.0) < 1e-4
 
 
 @pytest.mark.parametrize("f", [forward, inverse])
 def test_it_compiles_whole(f, called):
-    inputs = [points(5, D), *tables(1)]
+    inputs = [wide(5, D), *tables(1)]
     compiled = torch.compile(f(normal_kernel), fullgraph=True, backend="aot_eager")
     plain = values_and_gradients(f(normal_kernel), inputs)
     for mine, theirs in zip(values_and_gradients(compiled, inputs), plain, strict=True):
@@ -224,7 +225,7 @@ def test_it_compiles_whole(f, called):
 
 
 def test_operators_are_well_behaved():
-    inputs = [points(2, D), *tables(1)]
+    inputs = [wide(2, D), *tables(1)]
     leaves = [t.clone().requires_grad_() for t in inputs]
     torch.library.opcheck(_mixture.mixture, (*leaves, True, False))
     torch.library.opcheck(_mixture.mixture, (*leaves, False, True))
@@ -236,6 +237,6 @@ def test_kernels_of_ones_own_go_by_plain_torch(called):
         return logistic_kernel(v)
 
     mixture = Mixture(*tables(3), own)
-    z = mixture_to_normal(points(5, D), mixture)[0]
+    z = mixture_to_normal(wide(5, D), mixture)[0]
     assert normal_to_mixture(z, mixture) is None
     assert not called

@@ -9,7 +9,9 @@ from kernels import (
     check_against,
     check_compiled,
     check_transformed,
+    drawn,
     filler,
+    points,
     relative,
     skip_unless_they_run,
     values_and_gradients,
@@ -35,21 +37,20 @@ def called(monkeypatch):
     return filler(monkeypatch, _spline)
 
 
-def tables(knots, shape=(D,), seed=0):
-    g = torch.Generator().manual_seed(seed)
-    xs, zs, slopes = (torch.randn(knots, *shape, generator=g).exp() for _ in range(3))
-    return [t.to(DEVICE) for t in (xs.cumsum(0) - 0.8 * knots, zs.cumsum(0) - 0.8 * knots, slopes)]
+def wide(*shape):
+    return points(*shape, width=8.0)
 
 
-def points(*shape, seed=1):
-    return (8 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))).to(DEVICE)
+def tables(knots, shape=(D,)):
+    xs, zs, slopes = (t.exp() for t in drawn(3, knots, *shape))
+    return [xs.cumsum(0) - 0.8 * knots, zs.cumsum(0) - 0.8 * knots, slopes]
 
 
 @both
 @pytest.mark.parametrize("knots", [2, 3, 20, 21])
 def test_values_and_gradients_of_shared_tables(f, knots, called):
     """More rows than a tile has, and no multiple of it; all of what is written was not a number before."""
-    x = points(133, D) * max(1, knots / 9)  # many of them beyond the knots
+    x = wide(133, D) * max(1, knots / 9)  # many of them beyond the knots
     check_against(f, REFERENCE[f], [x, *tables(knots)])
     assert len(called) >= 4
 
@@ -58,7 +59,7 @@ def test_values_and_gradients_of_shared_tables(f, knots, called):
 @pytest.mark.parametrize("shape", [(D,), (17, D), (2, 3, D)])
 @pytest.mark.parametrize("knots", [7, 22])
 def test_values_and_gradients_of_tables_of_their_own(f, shape, knots, called):
-    check_against(f, REFERENCE[f], [points(*shape) * knots / 7, *tables(knots, shape)])
+    check_against(f, REFERENCE[f], [wide(*shape) * knots / 7, *tables(knots, shape)])
     assert len(called) >= 4
 
 
@@ -73,14 +74,14 @@ def test_single_precision_over_all_of_the_domain(f, own, monkeypatch):
     assert checks.values_error(f, (x, *knots)) < checks.VALUES
     assert checks.gradients_error(f, (x, *knots)) < checks.GRADIENTS
     if not own:
-        far = checks.FAR * points(121, 3) / 8
+        far = checks.FAR * wide(121, 3) / 8
         assert checks.round_trip_error(rq_spline, rq_spline_inverse, (far, *knots)) < checks.ROUND_TRIP
 
 
 @both
 def test_layouts(f):
     """Rows and tables that are transposed or cut, gradients that are expanded, no rows, and one row."""
-    inputs = [points(40, D), *tables(6)]
+    inputs = [wide(40, D), *tables(6)]
     plain = values_and_gradients(f, inputs)
     for turned in ([t.T.contiguous().T for t in inputs], [torch.stack([t, -t], -1)[..., 0] for t in inputs]):
         assert not turned[0].is_contiguous()
@@ -93,7 +94,7 @@ def test_layouts(f):
     for mine, theirs in zip(found, torch.autograd.grad(z.sum() + log_slope.sum(-1).mean(), leaves), strict=True):
         assert relative(mine, theirs) < 1e-5
     for rows in (0, 1):
-        some = values_and_gradients(f, [points(rows, D), *tables(6)])
+        some = values_and_gradients(f, [wide(rows, D), *tables(6)])
         assert some[0].shape == (rows, D)
         assert all(bool(t.isfinite().all()) for t in some)
 
@@ -112,12 +113,12 @@ def test_extreme_tables_and_points_stay_finite(f):
         for gradient in torch.autograd.grad(log_slope.sum(), [x, *leaves]):
             assert bool(gradient.isfinite().all()), value
     xs, zs, slopes = (torch.cat([t[:3], t[2:3], t[3:], t[-1:]]) for t in tables(6))
-    assert all(bool(t.isfinite().all()) for t in values_and_gradients(f, [points(60, D), xs, zs, slopes]))
+    assert all(bool(t.isfinite().all()) for t in values_and_gradients(f, [wide(60, D), xs, zs, slopes]))
 
 
 @both
 def test_what_is_no_number_stays_where_it_is(f):
-    x = points(9, D)
+    x = wide(9, D)
     x[4, 2] = torch.nan
     for value in f(x, *tables(5)):
         assert torch.equal(value.isnan(), x.isnan())
@@ -126,7 +127,7 @@ def test_what_is_no_number_stays_where_it_is(f):
 @both
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_single(f, dtype, called):
-    x, knots = points(60, D).to(dtype), tables(6)
+    x, knots = wide(60, D).to(dtype), tables(6)
     narrow = [t.to(dtype) for t in knots]
     z, log_slope = f(x, *narrow)
     exact = REFERENCE[f](*(t.double() for t in (x, *narrow)))
@@ -144,7 +145,7 @@ def test_half_precision_is_computed_in_single(f, dtype, called):
 
 @both
 def test_only_what_is_wanted_has_a_gradient(f, called):
-    x, knots = points(30, D), tables(6)
+    x, knots = wide(30, D), tables(6)
     z, log_slope = f(x.requires_grad_(), *knots)
     called.clear()
     (mine,) = torch.autograd.grad((z * log_slope).sum(), x)
@@ -155,7 +156,7 @@ def test_only_what_is_wanted_has_a_gradient(f, called):
 
 @both
 def test_higher_derivatives_and_transformations_are_those_of_the_reference(f):
-    inputs = [points(6, D), *tables(5)]
+    inputs = [wide(6, D), *tables(5)]
     z = f(*(t.clone().requires_grad_() for t in inputs))[0]
     assert "gaussflow_rq_spline" in type(z.grad_fn).__name__
     check_transformed(f, REFERENCE[f], inputs)
@@ -163,14 +164,14 @@ def test_higher_derivatives_and_transformations_are_those_of_the_reference(f):
 
 @both
 def test_it_compiles_whole(f, called):
-    check_compiled(f, [points(7, D), *tables(5)])
+    check_compiled(f, [wide(7, D), *tables(5)])
     assert called
 
 
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("own", [False, True])
 def test_operators_are_well_behaved(inverse, own):
-    inputs = [points(4, D), *tables(4, (4, D) if own else (D,))]
+    inputs = [wide(4, D), *tables(4, (4, D) if own else (D,))]
     leaves = [t.requires_grad_() for t in inputs]
     torch.library.opcheck(_spline.spline, (*leaves, inverse))
     plain = [t.detach() for t in inputs]
@@ -178,7 +179,7 @@ def test_operators_are_well_behaved(inverse, own):
 
 
 def test_other_layouts_and_double_precision_go_by_the_reference(called):
-    x, knots = points(4, 3, D), tables(5, (4, 3, 1))
+    x, knots = wide(4, 3, D), tables(5, (4, 3, 1))
     z = rq_spline(x, *knots)[0]
     assert not called
     assert torch.equal(z, module._forward(x, *knots)[0])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gaussflow.ops._recompute import is_transformed
 
-Reference: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
+Reference: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 DEVICES = ("cuda",)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # computed in float32; float64 needs the exact forms

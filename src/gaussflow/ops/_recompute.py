@@ -102,7 +102,10 @@ class _Recomputed(torch.autograd.Function):
 
 
 def gradients_by_itself(
-    f: Rowwise, inputs: tuple[Tensor, ...], wanted: tuple[bool, ...], grads: tuple[Tensor, ...]
+    f: Callable[..., tuple[Tensor, ...]],
+    inputs: tuple[Tensor, ...],
+    wanted: tuple[bool, ...],
+    grads: tuple[Tensor, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients by way of ``f``: those that gradients can be taken of, and many at once."""
     create = torch.is_grad_enabled()

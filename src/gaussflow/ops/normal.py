@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gaussflow.ops._eager import in_pieces
 from gaussflow.ops._finite import side
+from gaussflow.ops._kernels import REFERENCES, take_kernel
 from gaussflow.ops._tails import LOG_SQRT_2PI, exp_half_square, mills_ratio, normal_tail_quantile, tail_ratio
 
 INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
@@ -30,6 +31,11 @@ def log_normal_cdf(z: Tensor) -> Tensor:
     >>> log_normal_cdf(torch.randn(5, 3)).shape
     torch.Size([5, 3])
     """
+    if take_kernel(z):
+        from gaussflow.ops._triton._normal import log_cdf
+
+        found: Tensor = log_cdf(z)
+        return found
     return in_pieces(_log_normal_cdf, z)
 
 
@@ -77,6 +83,11 @@ def normal_quantile(log_p: Tensor, log_q: Tensor) -> Tensor:
     >>> normal_quantile(log_normal_cdf(z), log_normal_cdf(-z))
     tensor([-30.0000,   0.5000,  30.0000])
     """
+    if take_kernel(log_p, log_q) and log_p.shape == log_q.shape:
+        from gaussflow.ops._triton._normal import quantile
+
+        found: Tensor = quantile(log_p, log_q)
+        return found
     return in_pieces(_normal_quantile, log_p, log_q)
 
 
@@ -92,3 +103,7 @@ def log_logistic_cdf(z: Tensor) -> Tensor:
 def logistic_quantile(log_p: Tensor, log_q: Tensor) -> Tensor:
     r"""The logistic quantile :math:`\log p - \log(1 - p)` (...), from the logarithms of both tails."""
     return log_p - log_q
+
+
+REFERENCES["log_normal_cdf"] = lambda z: (_log_normal_cdf(z),)
+REFERENCES["normal_quantile"] = lambda p, q: (_normal_quantile(p, q),)
