@@ -20,7 +20,9 @@ from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._finite import saturate, side
 from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
 from gaussflow.ops._normals import Written
-from gaussflow.ops._recompute import in_rows, in_steps, is_traced
+from gaussflow.ops._normals_far import by_smaller_tail, far_values
+from gaussflow.ops._normals_quick import MANY, Quick
+from gaussflow.ops._recompute import in_rows, is_traced
 from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
 
 __all__ = [
@@ -67,7 +69,6 @@ GRID = (  # in scales to both sides of a mean: knots for the inverse
     REACH,
 )
 INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
-MANY = 0.25  # share of points in the tails beyond which all go by way of logarithms
 CHUNK = 2**18  # elements of a temporary: it stays in the cache, and large allocations page-fault
 
 
@@ -168,7 +169,7 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
         found: tuple[Tensor, Tensor] = Written.apply(whole, quick, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
-    return in_steps(quick, step, x)
+    return quick(step, x)
 
 
 def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor] | None:
@@ -198,21 +199,26 @@ def _logistics(x: Tensor, log_weights: Tensor, means: Tensor, log_scales: Tensor
 REFERENCES.update({"mixture, normal": _normals, "mixture, logistic": _logistics})
 
 
-def _quick(mixture: Mixture) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The map of points x (n, D) by a mixture of normal laws, by way of `normals_to_normal`."""
+def _quick(mixture: Mixture) -> Quick:
+    """The map of points x (n, D) by a mixture of normal laws: by error functions, and by logarithms far out."""
     low, high = mixture.reach()
     log_weights, means, log_scales = (t[:, None] for t in mixture[:3])
     per_scale, weights = (-log_scales).exp(), log_weights.exp()
     below = (torch.special.ndtr((mixture.means - means) * per_scale) * weights).sum(0)  # of each mean
     middle = mixture.means.gather(0, (below - 0.5).abs().argmin(0, keepdim=True))[0]
 
-    def quick(x: Tensor) -> tuple[Tensor, Tensor]:
+    def of_rows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         inside = torch.clamp(x, low, high)
         right = side(inside - middle)
-        z, log_slope = normals_to_normal((inside - means).mul_(per_scale), per_scale, weights, right)
-        return saturate(z.addcmul_(x - inside, log_slope.exp())), log_slope
+        z, log_slope, lost = _by_error_functions((inside - means).mul_(per_scale), per_scale, weights, right)
+        return saturate(z.addcmul_(x - inside, log_slope.exp())), log_slope, lost
 
-    return quick
+    def far(x: Tensor, columns: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        tables = (low, high, *mixture[:3])
+        lows, highs, *others = tables if columns is None else (t[..., columns] for t in tables)
+        return far_values(x, (lows, highs), tuple(others))
+
+    return Quick(of_rows, far)
 
 
 def mixture_knots(mixture: Mixture) -> Tensor:
@@ -274,26 +280,12 @@ def tails_to_normal(
     (torch.Size([5]), torch.Size([5]))
     """
     sign = side(u)
-    after = 0.5 + 0.5 * sign
     exponent, ratio, factor = kernel(u * sign)
     exponent = exponent + log_weights
     top = exponent.detach().amax(0)
     relative = (exponent - top).exp()
-    tail, weights = relative * ratio, log_weights.exp()
-    both, excess = tail.sum(0), (tail * sign).sum(0)
-    after = weights * after
-    passed, ahead = after.sum(0), (weights - after).sum(0)
-    unit = top.exp()
-    p, q = passed - unit * excess, ahead + unit * excess
-    one_sided = (passed * ahead == 0).to(u.dtype)
-    right = side(p - q)
-    smaller = torch.lerp(p, q, 0.5 + 0.5 * right)  # a minimum would halve the gradients of two equal tails, as in a gap
-    log_part = (one_sided * both + (1 - one_sided) * smaller).log()
-    scale = one_sided * top
-    v = normal_tail_quantile(log_part + scale)
-    density = (relative * (factor * per_scale)).sum(0).log() + (top - scale)
-    log_slope = density - log_part + mills_ratio(v).log()
-    return v * right, log_slope
+    density = (relative * (factor * per_scale)).sum(0).log()
+    return by_smaller_tail(relative, top, ratio, density, sign, log_weights.exp())
 
 
 def normals_to_normal(
@@ -328,6 +320,21 @@ def normals_to_normal(
     >>> z.shape, log_slope.shape
     (torch.Size([5]), torch.Size([5]))
     """
+    z, log_slope, lost = _by_error_functions(u, per_scale, weights, right)
+    count = int(lost.sum())
+    if count > MANY * lost.numel():
+        return tails_to_normal(u, per_scale, weights.log())
+    if count:
+        here = lost.nonzero().unbind(1)
+        u, per_scale, weights = (t.expand_as(u).movedim(0, -1)[here].T for t in (u, per_scale, weights))
+        z[here], log_slope[here] = tails_to_normal(u, per_scale, weights.log())
+    return z, log_slope
+
+
+def _by_error_functions(
+    u: Tensor, per_scale: Tensor, weights: Tensor, right: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`normals_to_normal`, and where digits are lost."""
     edge = u * math.sqrt(0.5) if right is None else u * (right * math.sqrt(0.5))
     beyond = torch.erfc(edge).mul_(weights).sum(0).div_(2)
     density = edge.square_().neg_().exp_().mul_(weights * per_scale).sum(0).mul_(INVERSE_SQRT_2PI)
@@ -338,12 +345,4 @@ def normals_to_normal(
     z = z if right is None else z * right
     info = torch.finfo(u.dtype)
     far, little = (1e-20, 1e-4) if u.dtype == torch.float64 else (1e-4, 5e-2)
-    lost = (beyond < far) | (rest < little) | (density < info.tiny / info.eps)
-    count = int(lost.sum())
-    if count > MANY * lost.numel():
-        return tails_to_normal(u, per_scale, weights.log())
-    if count:
-        here = lost.nonzero().unbind(1)
-        u, per_scale, weights = (t.expand_as(u).movedim(0, -1)[here].T for t in (u, per_scale, weights))
-        z[here], log_slope[here] = tails_to_normal(u, per_scale, weights.log())
-    return z, log_slope
+    return z, log_slope, (beyond < far) | (rest < little) | (density < info.tiny / info.eps)
