@@ -102,10 +102,12 @@ def test_kernels_in_the_interpreter(name):
 
 def kernels():
     """Every kernel with constants that choose each of its ways."""
+    from gaussflow.ops._triton import _hadamard_kernels as hadamard
     from gaussflow.ops._triton import _mixture_kernels as mixture
     from gaussflow.ops._triton import _normal_kernels as normal
     from gaussflow.ops._triton import _spline_kernels as spline
 
+    yield hadamard.hadamard_kernel, {"P": 1024, "BITS": 10, "ROWS": 4}
     yield normal.log_cdf_kernel, {}
     yield normal.log_cdf_gradient_kernel, {}
     yield normal.quantile_kernel, {}
@@ -121,7 +123,7 @@ def kernels():
         yield mixture.mixture_gradient_kernel, fixed | {"PADDED": 8, "INVERSE": logistic, "TABLES": True}
 
 
-NUMBERS = {"largest"}
+NUMBERS = {"largest", "scale"}
 POINTERS = {
     "v", "xs", "zs", "slopes", "weights", "means", "scales", "value", "log_slope", "a", "b", "by_v", "by_tables", "z",
     "by_z", "p", "q", "by_p", "by_q",
@@ -152,7 +154,7 @@ def test_kernels_build_for_a_gpu_and_address_in_64_bits(monkeypatch, tmp_path):
         assert len(offsets) >= sum(n in POINTERS for n in names)
         assert not [line for line in offsets if "xi32>" in line]
         built += 1
-    assert built == 12
+    assert built == 13
 
 
 class NoDriver:

@@ -26,7 +26,7 @@ from benchmarks.ops.case import FLOAT, quiet, training
 from benchmarks.ops.pointwise import BINS, COMPONENTS, stirred
 from benchmarks.report import append
 from gaussflow import Flow, MarginalSpline, MixtureCDF, gaussianization_flow
-from gaussflow.ops import _kernels
+from gaussflow.ops import _kernels, walsh_hadamard
 from gaussflow.ops.mixture import (
     Mixture,
     logistic_kernel,
@@ -74,6 +74,7 @@ def cases(rows: int, dim: int, device: str) -> Iterator[Case]:
     for name, kernel in (("mixture, normal", normal_kernel), ("mixture, logistic", logistic_kernel)):
         yield from both(name, x, mixture_ways(kernel), tables, 0)
     yield from tails(x)
+    yield Case("hadamard", "forward", rows, dim, quiet(walsh_hadamard, x), 2 * FLOAT * x.numel())
     for name, marginal in (("spline", MarginalSpline), ("mixture", MixtureCDF)):
         flow = stirred(gaussianization_flow(dim, LAYERS, marginal=marginal).transform).to(device)
         yield from of_a_flow(f"flow of {LAYERS} {name}s", Flow(flow), x)
@@ -155,6 +156,10 @@ def red(device: str) -> Iterator[checks.Check]:
             yield checks.Check(f"{name}: values", found, room * checks.VALUES)
             found = checks.gradients_error(operation, inputs, strict)
             yield checks.Check(f"{name}: gradients", found, room * checks.GRADIENTS)
+        for name, operation, inputs in checks.products():
+            if name.startswith("hadamard"):
+                found = checks.length_error(operation, tuple(t.to(device) for t in inputs))
+                yield checks.Check(f"{name}: values", found, checks.VALUES)
 
 
 def seconds_of(call: Call, device: str, seconds: float) -> float:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from gaussflow._check import check_tensor
+from gaussflow.ops._kernels import REFERENCES, take_kernel
 
 RADIX_BITS = 6  # dense factors of side up to 64: large enough for a matrix product to be fast, small enough to be cheap
+LARGEST = 2**13  # the largest block that a kernel holds whole
 
 
 def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
@@ -42,6 +44,16 @@ def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
     torch.Size([7, 100])
     """
     dim = check_tensor("walsh_hadamard", x).shape[-1]
+    if dim < 2 * LARGEST and take_kernel(x):
+        from gaussflow.ops._triton._hadamard import hadamard
+
+        found: Tensor = hadamard(x, inverse)
+        return found
+    return _by_products(x, inverse)
+
+
+def _by_products(x: Tensor, inverse: bool) -> Tensor:
+    dim = x.shape[-1]
     size = 1 << (dim.bit_length() - 1)
     if size == dim:
         return _sylvester(x)
@@ -51,6 +63,9 @@ def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
         else:
             x = torch.cat([x[..., : dim - size], _sylvester(x[..., dim - size :])], -1)
     return x
+
+
+REFERENCES["walsh_hadamard"] = lambda x, inverse: (_by_products(x, inverse),)
 
 
 def _sylvester(x: Tensor) -> Tensor:
