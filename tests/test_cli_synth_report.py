@@ -12,7 +12,8 @@ from test_cli_synth import at, read  # noqa: F401
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
-from gaussflow.apps.tabular.frames._files import read_frame, sampled  # noqa: E402
+from gaussflow.apps.tabular.frames._files import read_frame  # noqa: E402
+from gaussflow.apps.tabular.frames._large import drawn_frame, whole_frame  # noqa: E402
 
 
 def test_a_report_keeps_rows_from_the_fit(at, capsys):  # noqa: F811
@@ -43,39 +44,39 @@ def test_rows_held_out_are_a_share_of_all_and_follow_the_seed(at, capsys):  # no
 def test_a_table_too_large_is_learnt_from_some_rows(at, capsys):  # noqa: F811
     assert main(["synth", "table.csv", "--out", "new.csv", "--most", "100", "--drop", "empty"]) == 0
     said = capsys.readouterr().out
-    assert "table.csv has 240 rows; 100, drawn evenly, were looked at (--most)" in said
+    assert "table.csv has 240 rows; 100, drawn evenly, and 17 more that hold what is rare, weighed for it," in said
     assert "the 100 rows of" in said
     assert len(read("new.csv")) == 100
 
 
-def test_a_reservoir_is_even_and_keeps_the_order(monkeypatch):
+def test_a_reservoir_is_even_and_keeps_the_order():
     """Of 30 rows in parts of 7, each of 12 that stay has the same chance, whichever part it is in."""
-    monkeypatch.setattr("gaussflow.apps.tabular.frames._files.CHUNK", 7)
     whole = pandas.DataFrame({"x": np.arange(30)})
     parts = lambda: (whole[k : k + 7] for k in range(0, 30, 7))  # noqa: E731
     stayed = np.zeros(30)
-    for seed in range(2000):
-        frame, count = sampled(parts(), 12, seed)
-        assert count == 30
+    for seed in range(600):
+        reading = drawn_frame(parts, 12, seed)
+        frame = reading.frame[reading.even]
+        assert reading.count == 30
         assert len(frame) == 12
         assert frame["x"].is_monotonic_increasing
         stayed[frame["x"]] += 1
-    expected = 2000 * 12 / 30
+    expected = 600 * 12 / 30
     chi2 = np.square(stayed - expected).sum() / (expected * 18 / 30)
     assert 10 < chi2 < 58  # 29 degrees of freedom, beyond 0.1 % on either side
-    assert sampled(parts(), None, 0)[0]["x"].tolist() == list(range(30))
-    assert sampled(parts(), 30, 0)[0]["x"].tolist() == list(range(30))
-    assert sampled(iter([]), 5, 0)[1] == 0
+    assert whole_frame(parts()).frame["x"].tolist() == list(range(30))
+    assert drawn_frame(parts, 30, 0).frame["x"].tolist() == list(range(30))
+    assert drawn_frame(lambda: iter([]), 5, 0).count == 0
 
 
 def test_chunks_hold_what_the_whole_has(tmp_path, monkeypatch):
     monkeypatch.setattr("gaussflow.apps.tabular.frames._files.CHUNK", 3)
     (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{k},{k / 4}\n" for k in range(10)))
-    frame, spellings, count = read_frame(str(tmp_path / "t.csv"))
-    assert count == 10
-    assert frame["a"].tolist() == list(range(10))
-    assert spellings["b"].kind == "number"
-    assert len(read_frame(str(tmp_path / "t.csv"), most=4)[0]) == 4
+    reading = read_frame(str(tmp_path / "t.csv"))
+    assert reading.count == 10
+    assert reading.frame["a"].tolist() == list(range(10))
+    assert reading.spellings["b"].kind == "number"
+    assert read_frame(str(tmp_path / "t.csv"), most=4).even.sum() == 4
 
 
 @pytest.mark.parametrize(("word", "sign"), [(";", ";"), ("tab", "\t"), ("|", "|")])

@@ -61,7 +61,7 @@ def test_a_file_with_a_mark_at_its_start_is_read(tmp_path, monkeypatch):
     from gaussflow.apps.tabular.frames._files import read_frame
 
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + ROWS.encode())
-    assert list(read_frame(str(tmp_path / "t.csv"))[0].columns) == ["a", "b"]
+    assert list(read_frame(str(tmp_path / "t.csv")).frame.columns) == ["a", "b"]
 
 
 def two(**columns):

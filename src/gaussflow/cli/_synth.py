@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular import TableSynthesizer, suggest_constraints
+from gaussflow.apps.tabular._arrays import Booleans, Floats
 from gaussflow.apps.tabular.frames._cells import Spelling
 from gaussflow.apps.tabular.frames._files import need_packages, read_frame, write_frame
 from gaussflow.apps.tabular.frames._identifiers import declared_names
+from gaussflow.apps.tabular.frames._large import Reading
 from gaussflow.apps.tabular.frames._number_cells import Notation, notation
 from gaussflow.apps.tabular.frames._schema import short
 from gaussflow.apps.tabular.report._table_report import STEPS
@@ -47,33 +49,31 @@ def synth(args: argparse.Namespace) -> None:
     shown = None if not args.quiet else True  # None: on a terminal only
     with tqdm(total=steps, desc="synth", unit="step", leave=False, disable=shown) as bar:
         with about(args.table), _own_words():
-            frame, spellings, count = _step(
-                bar, "reading", read_frame, args.table, args.delimiter, args.most, args.seed, args.decimal
-            )
-            frame = _without(frame, args.drop)
-            if args.target is not None and args.target not in frame.columns:
-                raise ValueError(
-                    f"there is no column {args.target!r} for --target; it has {short(list(frame.columns))}."
-                )
-            declared_names(args.identifier, list(frame.columns), "--identifier:")
-            frame, held_out = _parted(frame, args)
+            reading = _step(bar, "reading", read_frame, args.table, args.delimiter, args.most, args.seed, args.decimal)
+            spellings = reading.spellings
+            table = _without(reading.frame, args.drop)
+            _check_target(args.target, table)
+            declared_names(args.identifier, list(table.columns), "--identifier:")
+            fitted, held = _parted(reading.even, args)
+            frame, weights = _rows(table, fitted), reading.weights(fitted, held.sum() / reading.even.sum())
+            looked_at, held_out = _rows(table, fitted & reading.even), _rows(table, held)
         given = parse_given(args.given, frame, spellings)
         rules = read_rules(args.constraints) if args.constraints else None
         model = TableSynthesizer(constraints=rules, identifiers=args.identifier, random_state=args.seed)
         if args.suggest:
             _suggest(frame, args.suggest)
         with about(args.table), _own_words():
-            _fit(bar, model, frame)
-            score = model.score(frame)
+            _fit(bar, model, frame, weights)
+            score = model.score(looked_at)
         with _own_words():
-            wanted = len(frame) + len(held_out) if args.rows is None else args.rows
+            wanted = len(looked_at) + len(held_out) if args.rows is None else args.rows
             drawn = _step(bar, f"drawing {wanted} rows", model.sample, wanted, given)
         _step(bar, "writing", write_frame, drawn, args.out, spellings, args.delimiter)
         if args.save:
             model.save(args.save)
         if args.report:
-            _write_report(bar, model, frame, drawn, held_out, args)
-    print(_done(args, drawn, frame, held_out, count, score, time.perf_counter() - start))
+            _write_report(bar, model, looked_at, drawn, held_out, args)
+    print(_done(args, drawn, reading, held_out, score, time.perf_counter() - start))
 
 
 def _suggest(frame: pd.DataFrame, path: str) -> None:
@@ -95,7 +95,12 @@ def _step(bar: Any, name: str, run: Callable[..., Any], *arguments: Any) -> Any:
     return done
 
 
-def _fit(bar: Any, model: TableSynthesizer, frame: pd.DataFrame) -> None:
+def _check_target(target: str | None, table: pd.DataFrame) -> None:
+    if target is not None and target not in table.columns:
+        raise ValueError(f"there is no column {target!r} for --target; it has {short(list(table.columns))}.")
+
+
+def _fit(bar: Any, model: TableSynthesizer, frame: pd.DataFrame, weights: Floats | None) -> None:
     """Fit column by column, each a step of the bar that is named in it."""
     bar.total += frame.shape[1] - 1
 
@@ -103,21 +108,26 @@ def _fit(bar: Any, model: TableSynthesizer, frame: pd.DataFrame) -> None:
         bar.set_description(f"fitting {name[:24]!r}")
         bar.update()
 
-    model.fit(frame, progress=column)
+    model.fit(frame, sample_weight=weights, progress=column)
 
 
-def _parted(frame: pd.DataFrame, args: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows to fit to, and those kept from the fit for the report: a share of them by the seed."""
+def _parted(even: Booleans, args: argparse.Namespace) -> tuple[Booleans, Booleans]:
+    """Which rows (n,) to fit to, and which are kept from the fit for the report: a share of the even ones."""
     share = (HELD_OUT if args.report else 0.0) if args.held_out is None else args.held_out
-    kept = round(share * len(frame))
-    if share and (kept < 2 or len(frame) - kept < 2):
+    rows = np.flatnonzero(even)
+    kept = round(share * len(rows))
+    if share and (kept < 2 or len(rows) - kept < 2):
         raise ValueError(
-            f"keeping {share:g} of {len(frame)} rows from the fit leaves {kept} for the report and {len(frame) - kept} "
+            f"keeping {share:g} of {len(rows)} rows from the fit leaves {kept} for the report and {len(rows) - kept} "
             "for the fit, where two of each are wanted; say --held-out 0 to keep none."
         )
-    order = np.random.default_rng(args.seed).permutation(len(frame))
-    fitted, other = (frame.iloc[np.sort(part)].reset_index(drop=True) for part in (order[kept:], order[:kept]))
-    return fitted, other
+    held = np.zeros(len(even), np.bool_)
+    held[rows[np.random.default_rng(args.seed).permutation(len(rows))[:kept]]] = True
+    return ~held, held
+
+
+def _rows(frame: pd.DataFrame, rows: Booleans) -> pd.DataFrame:
+    return frame[rows].reset_index(drop=True)
 
 
 def _write_report(
@@ -144,24 +154,24 @@ def _write_report(
 def _done(
     args: argparse.Namespace,
     drawn: pd.DataFrame,
-    frame: pd.DataFrame,
+    reading: Reading,
     held_out: pd.DataFrame,
-    count: int,
     score: float,
     seconds: float,
 ) -> str:
     """What was done, in a line, and more where not all rows were fitted."""
+    even, rare = int(reading.even.sum()), int((~reading.even).sum())
+    fitted = even - len(held_out)
     lines = [
         f"wrote {len(drawn)} rows of {drawn.shape[1]} columns to {args.out} in {seconds:.1f} s; "
-        f"mean log-probability of the {len(frame)} rows of {args.table} {score:.4f} nats"
+        f"mean log-probability of the {fitted} rows of {args.table} {score:.4f} nats"
         + (f"; model saved as {args.save}" if args.save else "")
     ]
-    if count > len(frame) + len(held_out):
-        lines.append(
-            f"{args.table} has {count} rows; {len(frame) + len(held_out)}, drawn evenly, were looked at (--most)"
-        )
+    if reading.count > even:
+        beside = f", and {rare} more that hold what is rare, weighed for it," if rare else ""
+        lines.append(f"{args.table} has {reading.count} rows; {even}, drawn evenly{beside} were looked at (--most)")
     if len(held_out):
-        lines.append(f"fitted to {len(frame)} rows; {len(held_out)} kept from the fit to judge by (--held-out)")
+        lines.append(f"fitted to {fitted + rare} rows; {len(held_out)} kept from the fit to judge by (--held-out)")
     if args.report:
         lines.append(f"report: {args.report}")
     return "\n".join(lines)

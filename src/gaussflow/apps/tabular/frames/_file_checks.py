@@ -55,8 +55,8 @@ def check_kind(path: str) -> None:
         raise ValueError("the file is empty.")
 
 
-def check_lines(path: str, delimiter: str) -> None:
-    """Raise ValueError for text that is no table: what pandas would fill, rename or shift in silence."""
+def check_lines(path: str, delimiter: str) -> int:
+    """The number of rows; ValueError for text that is no table: what pandas would fill, rename or shift in silence."""
     count, last = 0, 0
     try:
         with text_of(path) as file:
@@ -79,6 +79,7 @@ def check_lines(path: str, delimiter: str) -> None:
         raise ValueError(f"not a table in UTF-8 text: after line {last}, {error}; mend the line.") from None
     if not count:
         raise ValueError("the table has a first line with names, but no rows.")
+    return count
 
 
 def _check_names(names: list[str], delimiter: str) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from gaussflow._files import whole
 from gaussflow.apps._optional import need
-from gaussflow.apps.tabular._arrays import Floats
 from gaussflow.apps.tabular.frames._cells import Spelling, typed
 from gaussflow.apps.tabular.frames._file_checks import check_kind, check_lines, check_text, text_of
+from gaussflow.apps.tabular.frames._large import Parts, Reading, drawn_frame, whole_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,67 +39,59 @@ def need_packages(*paths: str) -> None:
 
 def read_frame(
     path: str, delimiter: str = ",", most: int | None = None, seed: int = 0, decimal: str | None = None
-) -> tuple[pd.DataFrame, dict[str, Spelling], int]:
-    """The frame (N, D) of a file, how the columns of a CSV were written, and how many rows the file has.
+) -> Reading:
+    """The frame (n, D) of a file, how the columns of a CSV were written, and how many rows the file has.
 
     Of a file with more than ``most`` rows, so many are drawn, each with the same chance, while it is read chunk by
-    chunk; they keep their order. ``decimal`` is the sign before decimals, where a column cannot tell it. Raises
-    ValueError for what is no table.
+    chunk, and beside them rows that hold what is rare, up to as many again; they keep their order, and the chance of
+    each is told. ``decimal`` is the sign before decimals, where a column cannot tell it. Raises ValueError for what is
+    no table.
     """
     pandas = need("pandas", "a table")
     if is_parquet(path):
-        frame, count = sampled(_parquet_parts(path), most, seed)
+        with _parquet(path) as parquet:
+            count = parquet.metadata.num_rows
         if not count:
             raise ValueError("the table has no rows.")
-        return frame, {}, count
+        return _kept(lambda: _parquet_parts(path), count, most, seed, decimal)
     check_kind(path)
-    check_lines(path, delimiter)
-    options = {"dtype": str, "keep_default_na": False, "index_col": False, "sep": delimiter}
-    with text_of(path) as file, pandas.read_csv(file, chunksize=CHUNK, **options) as parts:
-        cells, count = sampled(parts, most, seed)
+    count = check_lines(path, delimiter)
+    found = _kept(lambda: _csv_parts(path, delimiter), count, most, seed, decimal)
+    cells = found.frame
     pairs = {name: typed(cells[name], decimal) for name in cells.columns}
     for name, (series, spelling) in pairs.items():
         if spelling.kind == "text":
             check_text(name, series)
     frame = pandas.DataFrame({name: series for name, (series, _) in pairs.items()})
-    return frame, {name: spelling for name, (_, spelling) in pairs.items()}, count
+    return replace(found, frame=frame, spellings={name: spelling for name, (_, spelling) in pairs.items()})
 
 
-def sampled(parts: Iterable[pd.DataFrame], most: int | None, seed: int) -> tuple[pd.DataFrame, int]:
-    """At most so many rows of parts of a table, each with the same chance, in order; and how many there were.
-
-    Each row has a random number, and those with the least numbers stay (Vitter, 1985, has the history of reservoirs).
-    """
-    pandas, random = need("pandas", "a table"), np.random.default_rng(seed)
-    kept: list[pd.DataFrame] = []
-    keys, count, held = np.empty(0), 0, 0
-    for part in parts:
-        count, held = count + len(part), held + len(part)
-        kept.append(part)
-        keys = np.append(keys, random.random(len(part)))
-        if most is not None and held > most + CHUNK:
-            kept, keys = _least(pandas.concat(kept, ignore_index=True), keys, most)
-            held = most
-    frame = pandas.concat(kept, ignore_index=True) if kept else pandas.DataFrame()
-    if most is not None and held > most:
-        frame = _least(frame, keys, most)[0][0]
-    return frame, count
+def _kept(parts: Parts, count: int, most: int | None, seed: int, decimal: str | None) -> Reading:
+    return whole_frame(parts()) if most is None or count <= most else drawn_frame(parts, most, seed, decimal)
 
 
-def _least(frame: pd.DataFrame, keys: Floats, most: int) -> tuple[list[pd.DataFrame], Floats]:
-    rows = np.sort(np.argpartition(keys, most - 1)[:most])
-    return [frame.iloc[rows].reset_index(drop=True)], keys[rows]
+def _csv_parts(path: str, delimiter: str) -> Iterator[pd.DataFrame]:
+    """The cells of a CSV, part by part."""
+    options = {"dtype": str, "keep_default_na": False, "index_col": False, "sep": delimiter}
+    with text_of(path) as file, need("pandas", "a table").read_csv(file, chunksize=CHUNK, **options) as parts:
+        yield from parts
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[Any]:
+    """A Parquet file, open."""
+    with open(path, "rb") as file:
+        try:
+            yield need("pyarrow.parquet", "Parquet").ParquetFile(file)
+        except Exception as error:  # whatever the reader of a damaged file says
+            raise ValueError(f"not a Parquet file ({error}).") from error
 
 
 def _parquet_parts(path: str) -> Iterator[pd.DataFrame]:
     """The rows of a Parquet file, part by part."""
-    with open(path, "rb") as file:
-        try:
-            parquet = need("pyarrow.parquet", "Parquet").ParquetFile(file)
-            for batch in parquet.iter_batches(batch_size=CHUNK):
-                yield batch.to_pandas()
-        except Exception as error:  # whatever the reader of a damaged file says
-            raise ValueError(f"not a Parquet file ({error}).") from error
+    with _parquet(path) as parquet:
+        for batch in parquet.iter_batches(batch_size=CHUNK):
+            yield batch.to_pandas()
 
 
 def write_frame(frame: pd.DataFrame, path: str, spellings: Mapping[str, Spelling], delimiter: str = ",") -> None:
