@@ -12,8 +12,10 @@ from typing_extensions import override
 
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
+from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+from gaussflow.ops.spline import CHUNK, rq_spline, rq_spline_inverse
+from gaussflow.transforms._steady import Map, Steady
 from gaussflow.transforms._value_table import FEWEST_ROWS, ValueTable
 from gaussflow.transforms.base import Transform
 
@@ -66,6 +68,20 @@ class Splines(Transform):
                 return partial(self._by_table, table)
         return super()._values(rows)
 
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        f, ladj = rows_through_spline(self._tables(), inverse), self.scale.log().sum()
+
+        def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+            z, log_slopes = f(saturate(torch.sub(x, self.loc).div_(self.scale)))
+            return z, log_slopes.sub_(ladj)
+
+        def back(z: Tensor) -> tuple[Tensor, Tensor]:
+            u, log_slopes = f(z)
+            return saturate(u.mul_(self.scale).add_(self.loc)), log_slopes.add_(ladj)
+
+        return Steady(back if inverse else forward)
+
     def _by_table(self, table: ValueTable, x: Tensor, context: Tensor | None) -> Tensor:
         self._door(x, context)
         return table.values(x)
@@ -115,6 +131,35 @@ class Splines(Transform):
             soft_bound(t, LOG_BOUND).exp() for t in (self.log_widths, self.log_heights, self.log_slopes)
         )
         return outward_sum(self.x_mid, widths), outward_sum(self.z_mid, heights), slopes
+
+
+def rows_through_spline(tables: tuple[Tensor, Tensor, Tensor], inverse: bool) -> Map:
+    """`rq_spline` or its inverse for pieces of rows (n, D), log-slopes summed (n,); tables of bins are made once."""
+    bins = Bins.of(*tables) if tables[0].dtype in (torch.float32, torch.float64) else None
+    if bins is None:
+        f: Map = partial(_with_tables, rq_spline_inverse if inverse else rq_spline, tables)
+    else:
+        f = bins.inverse if inverse else bins.forward
+    step = max(1, CHUNK // (tables[0].element_size() * tables[0].shape[1]))
+
+    def through(x: Tensor) -> tuple[Tensor, Tensor]:
+        if len(x) <= step:
+            value, log_slope = f(x)
+            return value, log_slope.sum(-1)
+        values, sums = torch.empty_like(x), x.new_empty(len(x))
+        for piece, target, total in zip(x.split(step), values.split(step), sums.split(step), strict=True):
+            value, log_slope = f(piece)
+            target.copy_(value)
+            torch.sum(log_slope, -1, out=total)
+        return values, sums
+
+    return through
+
+
+def _with_tables(
+    f: Callable[..., tuple[Tensor, Tensor]], tables: tuple[Tensor, ...], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    return f(x, *tables)
 
 
 def outward_sum(middle: Tensor, steps: Tensor) -> Tensor:

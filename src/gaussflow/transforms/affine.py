@@ -12,6 +12,7 @@ from gaussflow.ops.orthogonal import eigenbasis
 from gaussflow.rows import Data
 from gaussflow.transforms._moments import VARIANCE_FLOOR, Frame, Moments, correlation, moments_and_belief
 from gaussflow.transforms._orthogonal import Orthogonal
+from gaussflow.transforms._steady import Steady
 from gaussflow.transforms.base import Transform
 
 
@@ -57,6 +58,14 @@ class Standardize(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(z, context, "z")
         return z * self.log_scale.exp() + self.loc, z.new_zeros(z.shape[:-1]) + self.log_scale.sum()
+
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        scale, ladj = self.log_scale.exp(), self.log_scale.sum()
+        if inverse:
+            return Steady(lambda z: (torch.mul(z, scale).add_(self.loc), ladj))
+        per_scale = (-self.log_scale).exp()
+        return Steady(lambda x: (torch.sub(x, self.loc).mul_(per_scale), -ladj))
 
     @override
     @torch.no_grad()
@@ -132,6 +141,15 @@ class Whiten(Orthogonal):
         self._door(z, context, "z")
         x = (z * self.log_length.exp()) @ self.matrix() * self.log_scale.exp() + self.loc
         return x, z.new_zeros(z.shape[:-1]) + self._log_det()
+
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        matrix, ladj = self.matrix(), self._log_det()
+        if inverse:
+            scale, length = self.log_scale.exp(), self.log_length.exp()
+            return Steady(lambda z: ((z * length @ matrix).mul_(scale).add_(self.loc), ladj))
+        per_scale, per_length = (-self.log_scale).exp(), (-self.log_length).exp()
+        return Steady(lambda x: ((torch.sub(x, self.loc).mul_(per_scale) @ matrix.mT).mul_(per_length), -ladj))
 
     def _log_det(self) -> Tensor:
         return self.log_scale.sum() + self.log_length.sum()

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from gaussflow._check import check_int
 from gaussflow.ops.hadamard import walsh_hadamard
+from gaussflow.transforms._steady import Steady
 from gaussflow.transforms.base import Transform
 
 
@@ -80,6 +81,10 @@ class HadamardRotation(Transform):
         for signs, order in zip(self.signs.flip(0), self.order.flip(0), strict=True):
             z = (walsh_hadamard(z, inverse=True) * signs).index_select(-1, order.argsort())
         return z, ladj
+
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        return Steady(self.inverse if inverse else self.forward)
 
     @override
     def config(self) -> dict[str, Any]:

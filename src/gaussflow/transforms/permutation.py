@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from gaussflow.transforms._steady import Steady
 from gaussflow.transforms.base import Transform
 
 
@@ -58,6 +59,10 @@ class Permutation(Transform):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(z, context, "z")
         return z.index_select(-1, self.order.argsort()), z.new_zeros(z.shape[:-1])
+
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        return Steady(self.inverse if inverse else self.forward)
 
     @override
     def config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from gaussflow.ops.orthogonal import check_orthogonal, orthonormalise
 from gaussflow.rows import Data, Rows
 from gaussflow.transforms._orthogonal import Orthogonal
+from gaussflow.transforms._steady import Steady
 
 Axes: TypeAlias = Tensor | Callable[[Rows], Tensor]
 
@@ -95,6 +96,12 @@ class Rotation(Orthogonal):
             return x @ turned
 
         return values
+
+    @override
+    def _steady(self, inverse: bool) -> Steady:
+        matrix = self.matrix() if inverse else self.matrix().mT
+        none = matrix.new_zeros(())
+        return Steady(lambda x: (x @ matrix, none))
 
     @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:
