@@ -21,9 +21,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gaussflow.ops import _spline_traced
 from gaussflow.ops._finite import saturate, side
 from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
-from gaussflow.ops._recompute import in_rows, in_steps, is_traced
+from gaussflow.ops._recompute import in_rows, in_steps, is_traced, is_transformed
 from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops._spline_gradients import Written
 
@@ -100,12 +101,15 @@ def _chosen(
     """``f``, or for rows x (N, D) under shared tables (K, D) what is quickest: as many at a time as stay in the cache.
 
     On a GPU the kernels of `gaussflow.ops._triton` are, in single precision and below, also under a trace.
+    A compiler for a CPU is given values in the form of `_spline_traced`.
     On a CPU rows are mapped and differentiated by formulas for all their numbers at once, `Bins`, unless a bin is
     narrower or steeper than these take.
     """
     tables = (xs, zs, slopes)
     if take_kernel(x, *tables) and fits_columns(x, *tables):
         return _by_kernel(x, *tables, inverse=f is _backward)
+    if _for_compiler(x, *tables):
+        return (_spline_traced.inverse if f is _backward else _spline_traced.forward)(x, *tables)
     if is_traced((x, *tables)) or x.dim() != 2:  # a trace must not look at shapes
         return f(x, *tables)
     if not all(t.shape[1:] == x.shape[1:] and t.dtype == x.dtype for t in tables):
@@ -122,6 +126,17 @@ def _chosen(
         found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
     return in_steps(bins.inverse if f is _backward else bins.forward, step, x)
+
+
+def _for_compiler(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> bool:
+    """Whether values alone are traced for a CPU, with few knots. Backward, choices are slower than an index."""
+    tables = (xs, zs, slopes)
+    if not torch.compiler.is_compiling() or is_transformed((x, *tables)) or x.device.type != "cpu":
+        return False
+    if x.dtype not in (torch.float32, torch.float64) or any(t.dtype != x.dtype for t in tables):
+        return False
+    most = _spline_traced.MOST_KNOTS if _is_shared(xs, x) else LOOP_KNOTS
+    return len(xs) <= most and not (torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)))
 
 
 def _by_kernel(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, *, inverse: bool) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,93 @@
+r"""The spline in a form that a compiler makes one loop of: no index, few numbers to read, few divisions.
+
+What the tables say at both ends of a bin is chosen by comparing with one inner knot after the other, which a processor
+does for sixteen numbers at a time, where reading by an index goes one by one. The formulas are those of
+`gaussflow.ops.spline`; with :math:`q = s / D` the slope is :math:`q^2 (d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2)`:
+one logarithm for both. A slope below the smallest normal number has the logarithm of that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gaussflow.ops._finite import saturate
+
+MOST_KNOTS = 34  # inner ones and the two at the ends: beyond, reading by an index is level, and compiles sooner
+
+
+def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and log-slopes (...) of x (...) under tables (K, ...), as `gaussflow.ops.spline.rq_spline` has them."""
+    x0, x1, z0, h, d0, d1 = _chosen(x, xs, xs[:-1], xs[1:], zs[:-1], _side(zs.diff(dim=0)), slopes[:-1], slopes[1:])
+    inside = torch.clamp(x, xs[0], xs[-1])
+    w, xi, rest = _local(inside, x0, x1)
+    relative, slope = _rational(xi, rest, h / w, d0, d1)
+    outside = x - inside
+    return saturate(z0 + h * relative + outside * torch.where(outside > 0, d1, d0)), _log(slope)
+
+
+def inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Points and log-slopes of the inverse (...), as `gaussflow.ops.spline.rq_spline_inverse` has them."""
+    z0, z1, x0, w, d0, d1 = _chosen(z, zs, zs[:-1], zs[1:], xs[:-1], _side(xs.diff(dim=0)), slopes[:-1], slopes[1:])
+    inside = torch.clamp(z, zs[0], zs[-1])
+    h, eta, rest = _local(inside, z0, z1)
+    s = h / w
+    largest = torch.maximum(s, torch.maximum(d0, d1))  # divided out, so that no square overflows
+    per_n = 1 / largest
+    a, b0, b1 = s * per_n, d0 * per_n, d1 * per_n
+    xi, rest = _roots(eta, rest, a, b0, b1)
+    _, slope = _rational(xi, rest, a, b0, b1)
+    outside = z - inside
+    return saturate(x0 + w * xi + outside / torch.where(outside > 0, d1, d0)), -_log(largest * slope)
+
+
+def _chosen(x: Tensor, knots: Tensor, *tables: Tensor) -> list[Tensor]:
+    """What each of the tables (K - 1, ...) of bins says of the bin of ``knots`` (K, ...) that holds x (...)."""
+    found = [table[0] for table in tables]
+    for k, knot in enumerate(knots[1:-1].unbind(0), 1):
+        past = x >= knot
+        found = [torch.where(past, table[k], before) for table, before in zip(tables, found, strict=True)]
+    return found
+
+
+def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The side of a bin, and how far x is from its start and its end in units of it, one together."""
+    width = end - start
+    side = _side(width)
+    per_side = 1 / side
+    return side, (x - start) * per_side, (end - x + (side - width)) * per_side
+
+
+def _rational(xi: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+    """Relative height in [0, 1] and slope."""
+    both, start, end = xi * rest, rest * rest, xi * xi
+    per_d = 1 / (s * (end + start) + (d0 + d1) * both)
+    q = s * per_d
+    return xi * (s * xi + d0 * rest) * per_d, q * (d1 * end + 2 * s * both + d0 * start) * q
+
+
+def _roots(eta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+    """`gaussflow.ops.spline.stable_quadratic_root`, by choices instead of products with masks."""
+    b, other = d0 * rest + eta * (2 * s - d1), d1 * eta + rest * (2 * s - d0)
+    c = (b - s).abs()
+    root = _floored((c - s) * (c - s) + 4 * s * c * torch.where(b >= s, rest, eta)).sqrt()
+    return _root(b, root, s, eta), _root(other, root, s, rest)
+
+
+def _root(b: Tensor, root: Tensor, s: Tensor, eta: Tensor) -> Tensor:
+    q = b.abs() + root
+    top, bottom = torch.where(b >= 0, 2 * s * eta, q), torch.where(b >= 0, q, 2 * (s - b))
+    return (top / _floored(bottom)).clamp(0, 1)
+
+
+def _log(slope: Tensor) -> Tensor:
+    return _floored(slope).log()
+
+
+def _floored(x: Tensor) -> Tensor:
+    return x.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _side(x: Tensor) -> Tensor:
+    """At least the fourth root of the smallest normal number, as in `gaussflow.ops.spline`."""
+    return x.clamp(min=torch.finfo(x.dtype).tiny ** 0.25)
