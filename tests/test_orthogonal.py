@@ -144,3 +144,24 @@ def test_cayley_by_blocks_is_that_by_a_solve(dim, size, dtype, monkeypatch):
             assert error(q) < (1e-11 if dtype == F64 and given is None else 2e-6)
             torch.testing.assert_close(q.double(), solved, rtol=0, atol=tolerance)
     assert (dim in made) == (size < orthogonal.SMALL)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("size", [0.0, 1.0, 9.0, 11.0])
+@pytest.mark.parametrize("dim", [23, 24, 64, 96, 97])
+def test_cayley_by_a_square_is_that_by_a_solve(dim, size, dtype, monkeypatch):
+    """Also where all of S is one rotation, which is the worst for the square; a larger S is left to the solve."""
+    generator = torch.Generator().manual_seed(dim)
+    base, made, plain = haar(dim, generator, dtype), [], orthogonal._by_square
+    monkeypatch.setattr(orthogonal, "_by_square", lambda *given: (made.append(1), plain(*given))[1])
+    a, u, v = (torch.randn(dim, n, generator=generator, dtype=F64) for n in (dim, 1, 1))
+    for skew in (a - a.mT, u @ v.mT - v @ u.mT):
+        skew *= size / float(skew.norm())
+        for given in (None, base):
+            with torch.no_grad():
+                q = cayley(skew.to(dtype), given)
+            with torch.enable_grad():
+                solved = cayley(skew, None if given is None else given.double())
+            torch.testing.assert_close(q.double(), solved, rtol=0, atol=1e-12 if dtype == F64 else 3e-6)
+            assert size > 0 or torch.equal(q, torch.eye(dim, dtype=dtype) if given is None else given)
+    assert bool(made) == (24 <= dim <= 96 and size < orthogonal.GENTLE)

@@ -12,6 +12,7 @@ from gaussflow.ops._eager import plain_eager
 
 BLOCKWISE, LEAF = 192, 64  # from so many columns on a Cayley transform is made by blocks, down to so many
 SMALL = 30.0  # of the Frobenius norm of S: blocks then lose two digits at most, and a half of one where that is usual
+SQUARED, GENTLE = (24, 96), 10.0  # columns for which a Cayley transform goes by a square, and the norm of S up to which
 BLOCK = 64  # reflections applied at a time: above this the k x k triangle costs more than a second pass over the rows
 
 
@@ -70,7 +71,8 @@ def cayley(skew: Tensor, base: Tensor | None = None) -> Tensor:
     :math:`2 B (I - S/2)^{-1} - B`: one solve, no further matrix product, and exactly B at :math:`S = 0`. The solve
     is from the right, where LAPACK finds row-major matrices as it wants them and nothing is copied.
     :math:`I - S/2` has singular values of at least one, so the solve never fails. On a CPU without gradients a large
-    one is inverted by blocks, in half the time, unless the Frobenius norm of S is above 30, where this costs digits.
+    one is inverted by blocks, in half the time, unless the Frobenius norm of S is above 30, where this costs digits,
+    and one of 24 to 96 columns by way of a Cholesky factor, unless that norm is above 10.
 
     Alternatives. The matrix exponential costs 2 to 35 times as much with its backward and loses orthogonality in
     float32 (2e-5 against 6e-7 at D = 512). Householder vectors as free parameters collapse when a weight decays to
@@ -97,7 +99,11 @@ def cayley(skew: Tensor, base: Tensor | None = None) -> Tensor:
     torch.Size([4, 4])
     """
     eye = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device)
-    if _by_blocks(skew):
+    size = _size(skew)
+    if SQUARED[0] <= len(skew) <= SQUARED[1] and size <= GENTLE:
+        found = _by_square(skew, eye)
+        return found if base is None else base @ found
+    if len(skew) >= BLOCKWISE and size <= SMALL:
         inverse = _inverse(torch.add(eye, skew, alpha=-0.5))
         return torch.lerp(eye, inverse, 2.0) if base is None else torch.addmm(base, base, inverse, beta=-1, alpha=2)
     base = eye if base is None else base
@@ -106,11 +112,24 @@ def cayley(skew: Tensor, base: Tensor | None = None) -> Tensor:
     return torch.lerp(base, solved, 2.0)  # 2 X - B in one pass
 
 
-def _by_blocks(skew: Tensor) -> bool:
-    """Whether a matrix on a CPU, without gradients, is large enough and its numbers are small enough."""
-    if not plain_eager() or skew.dim() != 2 or len(skew) < BLOCKWISE or skew.device.type != "cpu":
-        return False
-    return float(torch.linalg.vector_norm(skew)) <= SMALL
+def _size(skew: Tensor) -> float:
+    """The Frobenius norm of a matrix on a CPU without gradients, where a quicker way is open; infinity elsewhere."""
+    if not plain_eager() or skew.dim() != 2 or skew.device.type != "cpu":
+        return torch.inf
+    if not (SQUARED[0] <= len(skew) <= SQUARED[1] or len(skew) >= BLOCKWISE):
+        return torch.inf
+    return float(torch.linalg.vector_norm(skew))
+
+
+def _by_square(skew: Tensor, eye: Tensor) -> Tensor:
+    r"""The Cayley transform :math:`(2 I + S) P - I` with :math:`P = (I - S^2 / 4)^{-1}`.
+
+    :math:`I - S^2 / 4 = I + S^\top S / 4` is symmetric and at least I. A Cholesky factor, an inverse and two products
+    take less time than a solve, which knows no symmetry; the condition is the square of that of the solve.
+    """
+    factor = torch.linalg.cholesky_ex(torch.addmm(eye, skew, skew, alpha=-0.25))[0]
+    square = torch.cholesky_inverse(factor)
+    return torch.addmm(square, skew, square, beta=2).sub_(eye)
 
 
 def _inverse(a: Tensor) -> Tensor:
