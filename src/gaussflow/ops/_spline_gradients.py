@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from gaussflow.ops._recompute import gradients_by_itself, in_steps, is_traced
+from gaussflow.ops._recompute import gradients_by_itself, is_traced
 from gaussflow.ops._spline_bins import Bins
 
 Spline: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -35,7 +35,7 @@ class Written(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.f, ctx.bins, ctx.inverse, ctx.step = f, bins, inverse, step
         ctx.save_for_backward(x, *tables)
-        return in_steps(bins.inverse if inverse else bins.forward, step, x)
+        return bins.in_steps(inverse, step, x)
 
     @staticmethod
     @override
@@ -68,32 +68,32 @@ class Sums(NamedTuple):
         """Add the points x (n, D), with gradients gz and gl by what became of them; returns the gradient by x."""
         inside, place, per_side, t, r = bins.locate_inverse(x) if inverse else bins.locate(x)
         e0, e1 = bins.read(bins.e0, place, x), bins.read(bins.e1, place, x)
-        tr, tt, rr = t * r, t.square(), r.square()
-        per_d = (tt + rr).addcmul_(e0 + e1, tr).reciprocal_()
+        tr, tt, rr, both = t * r, t.square(), r.square(), e0 + e1
+        per_d = (tt + rr).addcmul_(both, tr).reciprocal_()
         top = (e1 * tt).addcmul_(e0, rr).add_(tr, alpha=2)
         per_top, rise = top.reciprocal(), top.mul_(per_d).mul_(per_d)  # of V by t
-        l_t = (e1 * t).sub_(e0 * r).add_(r).sub_(t).mul_(per_top).addcmul_((t - r).mul_(e0 + e1 - 2), per_d).mul_(2)
-        outside = x - inside
-        beyond = bool(outside.any())
+        l_t = (e1 * t).addcmul_(e0, r, value=-1).add_(apart := r - t).mul_(per_top)
+        l_t.addcmul_(apart.mul_(both.sub_(2)), per_d, value=-1)  # half of it
+        outside, beyond = x - inside, not torch.equal(x, inside)
         if beyond:
-            l_t.masked_fill_(outside != 0, 0)
+            l_t.mul_(torch.eq(outside, 0, out=torch.empty_like(outside)))  # 0 or 1 each
         if inverse:
             s, per_h = bins.read(bins.s, place, x), per_side
             per_side = s * per_h  # 1 / w
-            gz, gl = (gl * l_t * per_side - gz) / (rise * s), -gl
-            outside = outside / torch.where(outside > 0, e1 * s, e0 * s) if beyond else outside
+            gz, gl = (l_t.mul(per_side).mul_(gl).mul_(2) - gz) / (rise * s), -gl
+            outside = outside.clamp(min=0).div_(bins.tails[1]).add_(outside.clamp_(max=0).div_(bins.tails[0]))
             gv = gz / per_h
         else:
-            gv = gz * bins.read(bins.h, place, x)
-        a = (gv * rise).addcmul_(gl, l_t)
-        above, below = torch.addcmul(t, e0, r), torch.addcmul(r, e1, t)
-        value = (above * t).mul_(per_d)
-        shared, both = gv.mul_(per_d).mul_(per_d).mul_(tr), tr.mul_(gl).mul_(per_d).mul_(2)
+            gv = bins.read(bins.h, place, x).mul_(gz)
+        a = rise.mul_(gv).addcmul_(gl, l_t, value=2)
+        above, below = torch.addcmul(t, e0, r).mul_(t), torch.addcmul(r, e1, t).mul_(r)
+        value, tr = above * per_d, tr.mul_(per_d)
+        shared, both = gv.mul_(per_d).mul_(tr), tr.mul_(gl)
         per_top.mul_(gl)
-        by_e0 = below.mul_(r).mul_(shared).addcmul_(per_top, rr).sub_(both)
-        by_e1 = above.mul_(t).mul_(shared).neg_().addcmul_(per_top, tt).sub_(both)
+        by_e0 = below.mul_(shared).addcmul_(per_top, rr).sub_(both, alpha=2)
+        by_e1 = per_top.mul_(tt).addcmul_(above, shared, value=-1).sub_(both, alpha=2)
         place = place.long()
-        for total, part in zip(self.bins, (a, a * t, gz, gz * value, by_e0, by_e1, gl), strict=True):
+        for total, part in zip(self.bins, (a, a * t, gz, value.mul_(gz), by_e0, by_e1, gl), strict=True):
             total.scatter_add_(0, place, part.reshape(-1))
         if beyond:
             self.beyond[0] += (gz * outside.clamp(max=0)).sum(0)

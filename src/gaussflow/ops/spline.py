@@ -24,7 +24,7 @@ from torch import Tensor
 from gaussflow.ops import _spline_traced
 from gaussflow.ops._finite import saturate, side
 from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
-from gaussflow.ops._recompute import in_rows, in_steps, is_traced, is_transformed
+from gaussflow.ops._recompute import in_rows, is_traced, is_transformed
 from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops._spline_gradients import Written
 
@@ -125,7 +125,7 @@ def _chosen(
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
         found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
-    return in_steps(bins.inverse if f is _backward else bins.forward, step, x)
+    return bins.in_steps(f is _backward, step, x)
 
 
 def _for_compiler(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> bool:
