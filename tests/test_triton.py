@@ -102,11 +102,14 @@ def test_kernels_in_the_interpreter(name):
 
 def kernels():
     """Every kernel with constants that choose each of its ways."""
+    from gaussflow.ops._triton import _block_kernels as block
     from gaussflow.ops._triton import _hadamard_kernels as hadamard
     from gaussflow.ops._triton import _mixture_kernels as mixture
     from gaussflow.ops._triton import _normal_kernels as normal
     from gaussflow.ops._triton import _spline_kernels as spline
 
+    yield block.block_kernel, {"K": 9, "STEPS": 0, "BUCKET": 7}
+    yield block.block_inverse_kernel, {"K": 48, "STEPS": 6, "BUCKET": 7}
     yield hadamard.hadamard_kernel, {"P": 1024, "BITS": 10, "ROWS": 4}
     yield normal.log_cdf_kernel, {}
     yield normal.log_cdf_gradient_kernel, {}
@@ -123,10 +126,10 @@ def kernels():
         yield mixture.mixture_gradient_kernel, fixed | {"PADDED": 8, "INVERSE": logistic, "TABLES": True}
 
 
-NUMBERS = {"largest", "scale"}
+NUMBERS = {"largest", "factor"}
 POINTERS = {
     "v", "xs", "zs", "slopes", "weights", "means", "scales", "value", "log_slope", "a", "b", "by_v", "by_tables", "z",
-    "by_z", "p", "q", "by_p", "by_q",
+    "by_z", "p", "q", "by_p", "by_q", "x", "matrix", "loc", "scale", "sums",
 }  # fmt: skip
 BLOCKS = {"BLOCK_R": 32, "BLOCK_C": 16, "BLOCK": 1024}
 
@@ -154,7 +157,7 @@ def test_kernels_build_for_a_gpu_and_address_in_64_bits(monkeypatch, tmp_path):
         assert len(offsets) >= sum(n in POINTERS for n in names)
         assert not [line for line in offsets if "xi32>" in line]
         built += 1
-    assert built == 13
+    assert built == 15
 
 
 class NoDriver:

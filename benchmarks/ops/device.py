@@ -9,6 +9,7 @@ of speed.
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from argparse import Namespace
@@ -25,8 +26,8 @@ from benchmarks.ops import checks
 from benchmarks.ops.case import FLOAT, quiet, training
 from benchmarks.ops.pointwise import BINS, COMPONENTS, stirred
 from benchmarks.report import append
-from gaussflow import Flow, MarginalSpline, MixtureCDF, gaussianization_flow
-from gaussflow.ops import _kernels, walsh_hadamard
+from gaussflow import Chain, Flow, MarginalSpline, MixtureCDF, Rotation, gaussianization_flow
+from gaussflow.ops import _kernels, haar, walsh_hadamard
 from gaussflow.ops.mixture import (
     Mixture,
     logistic_kernel,
@@ -45,6 +46,7 @@ SWEPT = 2**28  # bytes written before a call is timed: more than any cache holds
 COPIED = 2**28  # numbers of the copy that measures the bandwidth
 MOST_FOR_OWN = 2**25  # numbers that have knots of their own: 4 GB of knots, and as much of gradients
 LAYERS = 4
+LOG_DENSITIES = 1e-5  # promised of a whole block
 
 
 class Case(NamedTuple):
@@ -75,6 +77,9 @@ def cases(rows: int, dim: int, device: str) -> Iterator[Case]:
         yield from both(name, x, mixture_ways(kernel), tables, 0)
     yield from tails(x)
     yield Case("hadamard", "forward", rows, dim, quiet(walsh_hadamard, x), 2 * FLOAT * x.numel())
+    block = Chain(Rotation(dim, haar(dim, generator)), stirred(MarginalSpline(dim, BINS + 1))).to(device)
+    for way, call in (("forward", block), ("inverse", block.inverse)):
+        yield Case("block", way, rows, dim, quiet(call, x), (2 * dim + 1) * FLOAT * rows)
     for name, marginal in (("spline", MarginalSpline), ("mixture", MixtureCDF)):
         flow = stirred(gaussianization_flow(dim, LAYERS, marginal=marginal).transform).to(device)
         yield from of_a_flow(f"flow of {LAYERS} {name}s", Flow(flow), x)
@@ -160,6 +165,22 @@ def red(device: str) -> Iterator[checks.Check]:
             if name.startswith("hadamard"):
                 found = checks.length_error(operation, tuple(t.to(device) for t in inputs))
                 yield checks.Check(f"{name}: values", found, checks.VALUES)
+        for dim in (5, 64, 130):
+            yield checks.Check(f"block, D = {dim}: log-densities", block_error(dim, device), LOG_DENSITIES)
+
+
+@torch.no_grad()
+def block_error(dim: int, device: str) -> float:
+    """The largest error of the log-densities of a block in single precision, relative to 1 + size, there and back."""
+    generator = torch.Generator().manual_seed(dim)
+    block = Chain(Rotation(dim, haar(dim, generator)), stirred(MarginalSpline(dim, BINS + 1))).to(device)
+    exact, x = copy.deepcopy(block).double(), torch.randn(checks.POINTS, dim, generator=generator).to(device)
+    worst = 0.0
+    for f, truth in ((block, exact), (block.inverse, exact.inverse)):
+        (z, ladj), (point, true) = f(x), truth(x.double())
+        mine, theirs = ladj.double() - 0.5 * z.double().square().sum(-1), true - 0.5 * point.square().sum(-1)
+        worst = max(worst, float(((mine - theirs).abs() / (1 + theirs.abs())).max().nan_to_num(torch.inf)))
+    return worst
 
 
 def seconds_of(call: Call, device: str, seconds: float) -> float:

@@ -70,7 +70,8 @@ class Splines(Transform):
 
     @override
     def _steady(self, inverse: bool) -> Steady:
-        f, ladj = rows_through_spline(self._tables(), inverse), self.scale.log().sum()
+        tables = self._tables()
+        f, ladj = rows_through_spline(tables, inverse), self.scale.log().sum()
 
         def forward(x: Tensor) -> tuple[Tensor, Tensor]:
             z, log_slopes = f(saturate(torch.sub(x, self.loc).div_(self.scale)))
@@ -80,7 +81,7 @@ class Splines(Transform):
             u, log_slopes = f(z)
             return saturate(u.mul_(self.scale).add_(self.loc)), log_slopes.add_(ladj)
 
-        return Steady(back if inverse else forward)
+        return Steady(back if inverse else forward, splines=(self.loc, self.scale, *tables))
 
     def _by_table(self, table: ValueTable, x: Tensor, context: Tensor | None) -> Tensor:
         self._door(x, context)
@@ -135,17 +136,16 @@ class Splines(Transform):
 
 def rows_through_spline(tables: tuple[Tensor, Tensor, Tensor], inverse: bool) -> Map:
     """`rq_spline` or its inverse for pieces of rows (n, D), log-slopes summed (n,); tables of bins are made once."""
-    bins = Bins.of(*tables) if tables[0].dtype in (torch.float32, torch.float64) else None
+    plain = tables[0].device.type == "cpu" and tables[0].dtype in (torch.float32, torch.float64)
+    bins = Bins.of(*tables) if plain else None
     if bins is None:
-        f: Map = partial(_with_tables, rq_spline_inverse if inverse else rq_spline, tables)
-    else:
-        f = bins.inverse if inverse else bins.forward
+        return partial(_summed, rq_spline_inverse if inverse else rq_spline, tables)
+    f = bins.inverse if inverse else bins.forward
     step = max(1, CHUNK // (tables[0].element_size() * tables[0].shape[1]))
 
     def through(x: Tensor) -> tuple[Tensor, Tensor]:
         if len(x) <= step:
-            value, log_slope = f(x)
-            return value, log_slope.sum(-1)
+            return _summed(f, (), x)
         values, sums = torch.empty_like(x), x.new_empty(len(x))
         for piece, target, total in zip(x.split(step), values.split(step), sums.split(step), strict=True):
             value, log_slope = f(piece)
@@ -156,10 +156,9 @@ def rows_through_spline(tables: tuple[Tensor, Tensor, Tensor], inverse: bool) ->
     return through
 
 
-def _with_tables(
-    f: Callable[..., tuple[Tensor, Tensor]], tables: tuple[Tensor, ...], x: Tensor
-) -> tuple[Tensor, Tensor]:
-    return f(x, *tables)
+def _summed(f: Callable[..., tuple[Tensor, Tensor]], tables: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, Tensor]:
+    value, log_slope = f(x, *tables)
+    return value, log_slope.sum(-1)
 
 
 def outward_sum(middle: Tensor, steps: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class Rotation(Orthogonal):
     def _steady(self, inverse: bool) -> Steady:
         matrix = self.matrix() if inverse else self.matrix().mT
         none = matrix.new_zeros(())
-        return Steady(lambda x: (x @ matrix, none))
+        return Steady(lambda x: (x @ matrix, none), matrix=matrix)
 
     @override
     def fit(self, rows: Data, context: Tensor | None = None) -> Self:

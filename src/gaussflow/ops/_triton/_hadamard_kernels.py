@@ -30,13 +30,13 @@ def butterflies(x, P: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr):
 @triton.autotune(CONFIGS, key=["P"])
 @triton.jit
 def hadamard_kernel(
-    v, value, rows, columns, start, vr, vc, scale, P: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr
+    v, value, rows, columns, start, vr, vc, factor, P: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr
 ):
     """The P columns of v (rows, columns) from ``start`` on mixed, P at least half of them, the others as they are."""
     r = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     c = tl.arange(0, P)[None, :].to(tl.int64)
     there = r < rows
-    mixed = butterflies(read(v, r * vr + (start + c) * vc, there) * scale, P, BITS, ROWS)
+    mixed = butterflies(read(v, r * vr + (start + c) * vc, there) * factor, P, BITS, ROWS)
     tl.store(value + r * columns + (start + c), mixed, mask=there)
     if columns > P:
         rest = tl.where(c < start, c, c + P)

@@ -22,7 +22,7 @@ def layout(x: Tensor, table: Tensor) -> tuple[int, int]:
     return (1, columns) if x.shape == table.shape[1:] else (x.numel() // max(1, columns), columns)
 
 
-def _steps(knots: int) -> int:
+def steps_of(knots: int) -> int:
     return 0 if knots <= FEW else (knots - 2).bit_length()
 
 
@@ -45,7 +45,7 @@ def spline(v: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, inverse: bool) -> 
     flat, tables = _flat(v, (xs, zs, slopes), rows, columns)
     wrap_triton(map_kernel)[grid(rows, columns)](
         flat, *tables, value, log_slope, rows, columns, *strides(flat, *tables), torch.finfo(value.dtype).max,
-        K=len(xs), STEPS=_steps(len(xs)), BUCKET=bucket(columns), INVERSE=inverse,
+        K=len(xs), STEPS=steps_of(len(xs)), BUCKET=bucket(columns), INVERSE=inverse,
     )  # fmt: skip
     return value, log_slope
 
@@ -73,7 +73,7 @@ def spline_gradients(
     wrap_triton(gradient_kernel)[grid_of_parts(parts, columns)](
         flat, *tables, a, b, by_v, sums, rows, columns, parts, *strides(flat, *tables, a, b),
         torch.finfo(promoted(v, xs, zs, slopes)).max, K=knots, PADDED=1 << (knots - 1).bit_length(),
-        STEPS=_steps(knots), BUCKET=bucket(columns), INVERSE=inverse, SINGLE=rows == 1, TABLES=with_tables,
+        STEPS=steps_of(knots), BUCKET=bucket(columns), INVERSE=inverse, SINGLE=rows == 1, TABLES=with_tables,
     )  # fmt: skip
     if not with_tables:
         return by_v, by_tables

@@ -80,23 +80,13 @@ def local(v, start, end, side):
     return (v - start) / side, ((end - v) + (side - (end - start))) / side
 
 
-@triton.autotune(configs(), key=["K", "BUCKET", "INVERSE"])
 @triton.jit
-def map_kernel(
-    v, xs, zs, slopes, value, log_slope, rows, columns, vr, vc, xk, xc, zk, zc, dk, dc, largest,
-    K: tl.constexpr, STEPS: tl.constexpr, BUCKET: tl.constexpr, INVERSE: tl.constexpr,
-    BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """Values and log-slopes of v (rows, columns), forward or inverse."""
-    r, c = tile(columns, BLOCK_R, BLOCK_C)
-    column, there = c < columns, (r < rows) & (c < columns)
-    v = read(v, r * vr + c * vc, there)
-    xs, zs, slopes = xs + c * xc, zs + c * zc, slopes + c * dc
-    xk, zk, dk = tl.cast(xk, tl.int64), tl.cast(zk, tl.int64), tl.cast(dk, tl.int64)
+def mapped(v, xs, zs, slopes, xk, zk, dk, there, K: tl.constexpr, STEPS: tl.constexpr, INVERSE: tl.constexpr):
+    """Value and log-slope of v, forward or inverse, under tables at pointers to columns that are ``there``."""
     knots = (zs, zk) if INVERSE else (xs, xk)
-    x0, x1, z0, z1, d0, d1, _ = knots_around(v, knots, xs, zs, slopes, xk, zk, dk, column, K, STEPS)
+    x0, x1, z0, z1, d0, d1, _ = knots_around(v, knots, xs, zs, slopes, xk, zk, dk, there, K, STEPS)
     w, h, n, s, p, q = scaled(x0, x1, z0, z1, d0, d1)
-    inside = within(v, read(knots[0], 0, column), read(knots[0], (K - 1) * knots[1], column))
+    inside = within(v, read(knots[0], 0, there), read(knots[0], (K - 1) * knots[1], there))
     beyond = v - inside
     if INVERSE:
         eta, rest = local(inside, z0, z1, h)
@@ -110,9 +100,26 @@ def map_kernel(
     else:
         found = z0 + h * (xi * (xi + p * rest / s) * shrink) + tl.where(beyond > 0, beyond * d1, beyond * d0)
     steep = tl.log(n * (q * xi * xi + 2 * s * both + p * rest * rest) * shrink) + tl.log(shrink)
+    return found, (-steep if INVERSE else steep)
+
+
+@triton.autotune(configs(), key=["K", "BUCKET", "INVERSE"])
+@triton.jit
+def map_kernel(
+    v, xs, zs, slopes, value, log_slope, rows, columns, vr, vc, xk, xc, zk, zc, dk, dc, largest,
+    K: tl.constexpr, STEPS: tl.constexpr, BUCKET: tl.constexpr, INVERSE: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Values and log-slopes of v (rows, columns), forward or inverse."""
+    r, c = tile(columns, BLOCK_R, BLOCK_C)
+    column, there = c < columns, (r < rows) & (c < columns)
+    v = read(v, r * vr + c * vc, there)
+    xs, zs, slopes = xs + c * xc, zs + c * zc, slopes + c * dc
+    xk, zk, dk = tl.cast(xk, tl.int64), tl.cast(zk, tl.int64), tl.cast(dk, tl.int64)
+    found, steep = mapped(v, xs, zs, slopes, xk, zk, dk, column, K, STEPS, INVERSE)
     place = r * columns + c
     tl.store(value + place, within(found, -largest, largest), mask=there)
-    tl.store(log_slope + place, -steep if INVERSE else steep, mask=there)
+    tl.store(log_slope + place, steep, mask=there)
 
 
 @triton.jit
