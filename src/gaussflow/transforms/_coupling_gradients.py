@@ -6,6 +6,7 @@ Each temporary of a large tensor costs as much as a product with a thin matrix. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,22 @@ from typing_extensions import override
 
 from gaussflow.ops._recompute import gradients_by_itself, is_traced
 
+LOG2_E = math.log2(math.e)
+
 
 def plain_training(*tensors: Tensor) -> bool:
     """Whether gradients of tensors on the CPU are taken, once and of one value."""
     if not torch.is_grad_enabled() or is_traced(tensors):
         return False
     return all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.float64) for t in tensors)
+
+
+def scale_of(s: Tensor) -> Tensor:
+    r"""The scale :math:`e^s = 2^{s \log_2 e}` (...) of a log-scale of a few units, to 2e-7 in single precision.
+
+    Plain torch takes a third of the time for a power of two.
+    """
+    return torch.exp2(s * LOG2_E)
 
 
 def interleaved(a: Tensor, b: Tensor) -> Tensor:
@@ -95,7 +106,7 @@ class Affine(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         s = torch.sigmoid(u).mul_(2 * bound).sub_(bound)
         slopes = s.neg() if back else s
-        scale = slopes.exp()
+        scale = scale_of(slopes)
         value = torch.mul(x - t, scale) if back else torch.addcmul(t, scale, x)
         ctx.plain, ctx.bound, ctx.back = plain, bound, back
         ctx.save_for_backward(x, u, t, slopes, scale, value)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from gaussflow.ops._eager import plain_eager
 from gaussflow.transforms._coupling import Conditioner, Coupling, IndexSet
-from gaussflow.transforms._coupling_gradients import Affine, plain_training
+from gaussflow.transforms._coupling_gradients import LOG2_E, Affine, plain_training, scale_of
 
 LOG_SCALE = 2.0
 """Bound of the log-scale of one layer: a stack scales further, and no layer loses digits by more than e²."""
@@ -92,20 +92,21 @@ class AffineCoupling(Coupling):
     ) -> tuple[Tensor, Tensor]:
         u, shift = numbers.unbind(0)
         sign = -1 if move == self._move_back else 1
-        slopes = u.sigmoid_().mul_(2 * sign * LOG_SCALE).sub_(sign * LOG_SCALE)
-        total = slopes.sum(-1)
-        scale = slopes.exp_()
+        bound = sign * LOG_SCALE * LOG2_E  # powers of two, as in `scale_of`
+        slopes = u.sigmoid_().mul_(2 * bound).sub_(bound)
+        total = slopes.sum(-1).div_(LOG2_E)
+        scale = slopes.exp2_()
         return (shift.addcmul_(scale, x) if sign > 0 else x.sub_(shift).mul_(scale)), total
 
 
 def _forth(x: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     s = log_scale(u)
-    return torch.addcmul(shift, s.exp(), x), s
+    return torch.addcmul(shift, scale_of(s), x), s
 
 
 def _back(z: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     slope = -log_scale(u)
-    return (z - shift) * slope.exp(), slope
+    return (z - shift) * scale_of(slope), slope
 
 
 def _affine(plain: Callable[..., tuple[Tensor, Tensor]], x: Tensor, u: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
