@@ -78,7 +78,7 @@ def _of_arrays(path: Path) -> pd.DataFrame:
 def of_file(path: Path) -> pd.DataFrame:
     """A file as numbers and categories: what names rows and what is never there is left out, and said."""
     sign = "," if is_parquet(str(path)) else delimiter_of(path)
-    frame, _, _ = read_frame(str(path), sign)
+    frame = read_frame(str(path), sign).frame
     columns, out = {}, []
     for name in frame:
         column = frame[name]

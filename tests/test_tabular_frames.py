@@ -95,13 +95,8 @@ def test_a_file_that_is_made_up_is_refused(tmp_path):
         tensors, meta = read_checkpoint(tmp_path / "good", kind="table")
         joint = meta["joint"]
         if change == "circle":
-            trees = [
-                tree
-                for law in joint["laws"]
-                for bag in ("value_bag", "state_bag")
-                for tree in law[bag]["trees"]
-                if tree["left"]["shape"][0] > 1
-            ]
+            forests = [forest for law in joint["laws"] for forest in (law["forest"], law["values"]["forest"])]
+            trees = [tree for forest in forests for tree in forest["trees"] if tree["left"]["shape"][0] > 1]
             tensors["integers"][trees[0]["left"]["start"]] = 0
         elif change == "order":
             joint["order"][0] = joint["order"][1]

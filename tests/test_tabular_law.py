@@ -50,7 +50,8 @@ def test_means_of_few_readings_are_fractions():
     draw = lambda n: np.array([random.normal(140, 4, random.integers(1, 5)).round().mean() for _ in range(n)]).round(3)  # noqa: E731
     df = pd.DataFrame({"sodium": draw(1500)})
     model = TableSynthesizer().fit(df)
-    assert model.joint_.skeletons[0].grid.period == 1000
+    assert model.columns_[0].lattice.spacing == pytest.approx(1 / 12, rel=1e-6)
+    assert model.joint_.skeletons[0].grid.period == 12
     fresh, drawn = draw(6000), model.sample(6000)["sodium"].to_numpy()
     for part in (0.0, 0.333, 0.667, 0.5, 0.25, 0.75):
         shares = [np.isclose(values % 1, part, atol=2e-4).mean() for values in (fresh, drawn)]
@@ -366,5 +367,5 @@ def test_numbers_of_single_rows_are_not_kept():
     model = TableSynthesizer().fit(pd.DataFrame(x, columns=["a", "b"]))
     for j in range(2):
         skeleton, encoding, law = model.joint_.skeletons[j], model.joint_.encodings[j], model.joint_.laws[j]
-        held = np.concatenate([skeleton.points, encoding.values, law.root.xs])
+        held = np.concatenate([skeleton.points, encoding.values, law.values.root.xs])
         assert set(held) & set(x[:, j]) <= {x[:, j].min(), x[:, j].max()}

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from gaussflow.apps.tabular._pack import Packer, unpacked
+from gaussflow.apps.tabular.frames._lattice import Lattice
 from gaussflow.apps.tabular.frames._schema import Column
+from gaussflow.apps.tabular.law._bag import Bag
 from gaussflow.apps.tabular.law._columns import Skeleton
 from gaussflow.apps.tabular.law._curve import Curve
 from gaussflow.apps.tabular.law._features import Encoding
-from gaussflow.apps.tabular.law._forest import Tree
+from gaussflow.apps.tabular.law._forest import Forest, Tree
 from gaussflow.apps.tabular.law._grid import Grid
 from gaussflow.apps.tabular.law._joint import Joint
-from gaussflow.apps.tabular.law._law import Bag, Law
+from gaussflow.apps.tabular.law._law import Law
 from gaussflow.apps.tabular.law._odds import Odds
 from gaussflow.apps.tabular.law._ridge import Ridge
+from gaussflow.apps.tabular.law._values import Values
 from gaussflow.apps.tabular.private._private import Statement
 from gaussflow.apps.tabular.private._private_law import Groups, TableLaw
 from gaussflow.apps.tabular.rules._coded_rules import Between, Combined, Gaps, Linear, Order, Steps, Total
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from gaussflow.apps.tabular._synthesizer import TableSynthesizer
 
 Model = TypeVar("Model", bound="TableSynthesizer")
-LAWS = (Bag, Column, Curve, Encoding, Grid, Joint, Law, Odds, Ridge, Skeleton, Tree)
+LAWS = (Bag, Column, Curve, Encoding, Forest, Grid, Joint, Lattice, Law, Odds, Ridge, Skeleton, Tree, Values)
 RULES = (Between, Combined, Gaps, Linear, Order, Plan, Shift, Steps, Total)
 NOISY = (Groups, Statement, TableLaw)
 CLASSES = {kind.__name__: kind for kind in (*LAWS, *RULES, *NOISY)}

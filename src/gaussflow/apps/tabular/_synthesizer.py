@@ -48,12 +48,14 @@ class TableSynthesizer:
 
     Each column is in one of some states: missing; a category; a number that repeats, as zeros and limits of detection
     do; or among all other numbers. A ridge regression and a few small trees on the columns before give the masses
-    :math:`m_s` of the states, pooled from the odds of the one and the shares of the others, and the place and scale of
-    the numbers on a smooth curve. What they may do is decided on rows that they have not seen. No value of a row is
-    stored for the numbers, but for those that repeat and the ends of the range.
+    :math:`m_s` of the states, pooled from the odds of the one and the shares of the others; and the density f, pooled
+    from a law of the place and scale that they tell and from the law of all numbers of the column, whose parts have
+    shares by the trees. What they may do is decided on rows that they have not seen. No value of a row is stored for
+    the numbers, but for those that repeat and the ends of the range.
 
     The probability is exact. Its reference measure counts categories, missing values, numbers that repeat, integers,
-    decimals and times, whose probability is that of the cell of the line that is rounded to them; floats that are not
+    decimals, other evenly spaced numbers and times, whose probability is that of the cell of the line that is rounded
+    to them; floats that are not
     rounded have a density in their own unit.
 
     Parameters

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OWNER = "TableSynthesizer.sample"
 CANDIDATES = 32  # in each of the first steps
-FEWEST, MOST = 3, 18  # steps
+FEWEST, MOST = 3, 24  # steps
 DOUBLED = 6  # steps, after which candidates are twice as many
 LEFT = 0.05  # of the start, in total variation, after which a row is done
 DOUBTFUL = 0.5  # of it, after all steps, from which on it is said

@@ -133,7 +133,7 @@ def place(column: Column, value: Any, exact: bool = True, owner: str = OWNER) ->
         )
     if column.integers and column.origin:
         return float(int(value) - column.origin) / column.unit
-    scaled = float(value) * column.unit if column.step else float(value) / column.scale
+    scaled = float(column.axis(np.array(float(value)))) if column.step else float(value) / column.scale
     if exact and column.step and abs(scaled - round(scaled)) > 1e-6 * max(1.0, abs(scaled)):
         raise ValueError(f"{owner} cannot draw {column.name!r} of {value!r}: the values of the fit have fewer digits.")
     return float(round(scaled)) if exact and column.step else scaled

@@ -9,6 +9,7 @@ import numpy as np
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Floats
+from gaussflow.apps.tabular.frames._lattice import Lattice, read_lattice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ MOST_DECIMALS = 12
 EXTREME, FARTHEST = 1e100, 1e140  # of numbers on the line
 LARGEST_EXACT = 2.0**50
 ROUNDED = {4: 2e5, 8: 1e9, 2: 1e3}  # bytes of a float -> multiples of a decimal that are no accident below it
+EPS = {4: 1.2e-7, 8: 2.3e-16, 2: 1e-3}
 WAYS = {"period": ".dt.to_timestamp()", "Sparse": ".sparse.to_dense()", "interval": "astype(str)"}
 TAKEN = "integers, floats, booleans, text, categories, dates and durations"
 
@@ -45,6 +47,8 @@ class Column:
         The dtype of the categories.
     made
         Whether the values name rows, and are made anew from the one level on: a number, or the beginning of a text.
+    lattice
+        Of floats that are evenly spaced and no decimals: x is their place.
     """
 
     name: Any
@@ -58,6 +62,7 @@ class Column:
     scale: float = 1.0
     held_as: str = "object"
     made: bool = False
+    lattice: Lattice | None = None
 
     @property
     def text(self) -> bool:
@@ -76,8 +81,12 @@ class Column:
             x = _minus(whole, self.origin) / float(self.unit)
         else:
             values = _floats(series, owner)
-            x = np.round(values * self.unit) if self.step else self.scaled(values)
+            x = np.round(self.axis(values)) if self.step else self.scaled(values)
         return np.where(missing, np.nan, x)
+
+    def axis(self, values: Floats) -> Floats:
+        """Floats (n,) in steps of the column, not rounded."""
+        return self.lattice.axis(values) if self.lattice else values * self.unit
 
     def scaled(self, values: Floats) -> Floats:
         """Numbers on the line (n,) in units of the scale, far ones brought to where their squares are finite."""
@@ -107,7 +116,7 @@ class Column:
                 pandas.Series(whole, dtype=object).mask(missing, pandas.NA) if missing.any() else pandas.Series(whole)
             )
             return filled.astype(self.dtype)
-        values = x / self.unit if self.step else x * self.scale
+        values = self._on_axis(np.round(x)) if self.step else x * self.scale
         if self.dtype[0] == "F":
             return pandas.Series(
                 pandas.array([None if gap else v for gap, v in zip(missing, values, strict=True)], dtype=self.dtype)
@@ -123,6 +132,9 @@ class Column:
     def integers(self) -> bool:
         """Whether the frame held integers."""
         return self.dtype.lower().startswith(("int", "uint"))
+
+    def _on_axis(self, x: Floats) -> Floats:
+        return self.lattice.values(x) if self.lattice else x / self.unit
 
     def _times(self, whole: pd.Series) -> pd.Series:
         if self.dtype.startswith("timedelta"):
@@ -193,14 +205,18 @@ def read_column(series: pd.Series, owner: str) -> Column:
         return _on_grid(name, dtype, "number", whole)
     values = _floats(held, owner)
     bits = {"float16": 2, "float32": 4, "Float32": 4}.get(dtype, 8)
-    decimals = _decimals(values, bits)
-    if decimals is None:
-        largest = float(np.abs(values).max())
-        usual = 1 / EXTREME < largest < EXTREME
-        return Column(name, dtype, "number", scale=1.0 if usual else 2.0 ** int(np.log2(largest)))
-    multiples = np.unique(np.round(values * 10**decimals)).astype(np.int64)
-    step = int(np.gcd.reduce(np.abs(multiples))) if len(multiples) else 0
-    return Column(name, dtype, "number", unit=10**decimals, step=float(step or 1))
+    decimals, step = _decimals(values, bits), 0
+    if decimals is not None:
+        multiples = np.unique(np.round(values * 10**decimals)).astype(np.int64)
+        step = int(np.gcd.reduce(np.abs(multiples))) if len(multiples) else 0
+    lattice = read_lattice(values, EPS[bits], decimals) if decimals != 0 else None
+    if lattice is not None and lattice.spacing > 1.5 * step / 10.0 ** (decimals or 0):
+        return Column(name, dtype, "number", step=1.0, lattice=lattice)
+    if decimals is not None:
+        return Column(name, dtype, "number", unit=10**decimals, step=float(step or 1))
+    largest = float(np.abs(values).max())
+    usual = 1 / EXTREME < largest < EXTREME
+    return Column(name, dtype, "number", scale=1.0 if usual else 2.0 ** int(np.log2(largest)))
 
 
 def unit_of(dtype: str) -> str:
@@ -257,7 +273,7 @@ def _on_grid(name: Any, dtype: str, kind: str, whole: np.ndarray) -> Column:
 
 def _decimals(values: Floats, size: int) -> int | None:
     """Decimals that all values have, or None where they are on no such grid."""
-    eps = {2: 1e-3, 4: 1.2e-7}.get(size, 2.3e-16)
+    eps = EPS[size]
     largest = float(np.abs(values).max()) if len(values) else 0.0
     for decimals in range(MOST_DECIMALS + 1):
         if largest * 10.0**decimals > ROUNDED[size]:

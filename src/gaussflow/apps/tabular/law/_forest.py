@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaussflow.apps._optional import need
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 
 DEEPEST = 10
 MOST_LEAVES = 128
+CHUNK = 4096  # rows that come down a tree at once, whose features stay in the cache
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,32 @@ class Tree:
 
     def leaves(self, features: Floats) -> Integers:
         """The leaf (n,) of each row of features (n, P)."""
-        node = np.zeros(len(features), np.int64)
-        open_rows = np.arange(len(features)) if self.left[0] >= 0 else np.empty(0, np.int64)
-        while len(open_rows):
-            at = node[open_rows]
-            below = features[open_rows, self.feature[at]] <= self.threshold[at]
-            node[open_rows] = np.where(below, self.left[at], self.right[at])
-            open_rows = open_rows[self.left[node[open_rows]] >= 0]
-        return node
+        flat, count = features.ravel(), features.shape[1]
+        leaf = np.empty(len(features), np.int64)
+        for start in range(0, len(features), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(features))) * count
+            node = np.zeros(len(rows), np.int64)
+            for _ in self.levels[1:]:
+                above = flat.take(rows + self.feature.take(node)) > self._bounds.take(node)
+                node = self._children.take(2 * node + above)
+            leaf[start : start + CHUNK] = node
+        return leaf
+
+    @cached_property
+    def _bounds(self) -> Floats:
+        """The thresholds (M,), which nothing passes at a leaf."""
+        return np.where(self.left < 0, np.inf, self.threshold)
+
+    @cached_property
+    def _children(self) -> Integers:
+        """Both children of each node by turns (2 M,), of a leaf itself: so rows stay where they have come down to."""
+        own = np.arange(len(self.left))
+        return np.stack([np.where(child < 0, own, child) for child in (self.left, self.right)], 1).ravel()
+
+    @cached_property
+    def ranks(self) -> Integers:
+        """The place (M,) of each leaf among the leaves."""
+        return np.cumsum(self.left < 0) - 1
 
     @cached_property
     def parents(self) -> Integers:
@@ -103,6 +123,17 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class Forest:
+    """Trees that rows come down together; what is said at their leaves is in bags."""
+
+    trees: list[Tree]
+
+    def leaves(self, features: Floats) -> list[Integers]:
+        """By tree the place (n,) among its leaves where each row of features (n, P) ends."""
+        return [tree.ranks[tree.leaves(features)] for tree in self.trees]
+
+
+@dataclass(frozen=True)
 class Grown:
     """A tree, the leaf (n,) of every row, and which rows (n,) its splits were chosen by."""
 
@@ -114,22 +145,23 @@ class Grown:
 def grow(features: Floats, targets: Floats, weights: Floats, least: int, pairs: int, seed: int) -> list[Grown]:
     """Trees that tell targets (n, Q) by features (n, P), two by two on either half of the rows."""
     random = np.random.default_rng(seed)
-    grown = []
-    for _ in range(pairs):
-        first = np.zeros(len(features), np.bool_)
-        first[random.permutation(len(features))[: len(features) // 2]] = True
-        for inside in (first, ~first):
-            tree = _one(features[inside], targets[inside], weights[inside], least, int(random.integers(2**31)))
-            grown.append(Grown(tree, tree.leaves(features), inside))
+    grown, single = [], np.ascontiguousarray(features, np.float32)
+    with need("sklearn", "fitting a table").config_context(assume_finite=True, skip_parameter_validation=True):
+        for _ in range(pairs):
+            first = np.zeros(len(features), np.bool_)
+            first[random.permutation(len(features))[: len(features) // 2]] = True
+            for inside in (first, ~first):
+                tree = _one(single[inside], targets[inside], weights[inside], least, int(random.integers(2**31)))
+                grown.append(Grown(tree, tree.leaves(features), inside))
     return grown
 
 
-def _one(features: Floats, targets: Floats, weights: Floats, least: int, seed: int) -> Tree:
+def _one(features: NDArray[np.float32], targets: Floats, weights: Floats, least: int, seed: int) -> Tree:
     """One tree; every leaf holds at least so many rows."""
     leaves = int(np.clip(len(features) // (2 * least), 2, MOST_LEAVES))
     make = need("sklearn.tree", "fitting a table").DecisionTreeRegressor
     tree = make(max_depth=DEEPEST, min_samples_leaf=least, max_leaf_nodes=leaves, random_state=seed)
-    held = tree.fit(features.astype(np.float32), targets, weights).tree_
+    held = tree.fit(features, targets, weights, check_input=False).tree_
     left, right = held.children_left.astype(np.int64), held.children_right.astype(np.int64)
     feature, threshold = np.where(left >= 0, held.feature, 0), np.where(left >= 0, held.threshold, 0.0)
     return Tree(feature.astype(np.int64), threshold.astype(np.float64), left, right)

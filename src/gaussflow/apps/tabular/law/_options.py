@@ -13,6 +13,7 @@ from gaussflow.apps.tabular.law._columns import Skeleton
 from gaussflow.apps.tabular.law._curve import log_mass
 from gaussflow.apps.tabular.law._joint import column_log_prob, mixed
 from gaussflow.apps.tabular.law._law import Law
+from gaussflow.apps.tabular.law._values import Place
 
 LEAST_MASS = 1e-13  # of an interval, below which its ends are taken to be what is between them
 NEVER = -1e300
@@ -111,20 +112,19 @@ def _between(
 
     This is the mass between two points of the line: on a grid, the outer ends of the intervals of the outermost values.
     """
-    loc, scale = law.place(features)
-    n, grid = len(loc), skeleton.grid
+    n, grid = len(features), skeleton.grid
     some = low <= high
     if grid is not None:
         low, high = np.ceil(low / grid.step - 1e-9) * grid.step, np.floor(high / grid.step + 1e-9) * grid.step
         some = low <= high
     ends = (low, high) if grid is None else (grid.ends(low)[0], grid.ends(high)[1])
-    logs = np.where(some, _line_mass(law, loc, scale, *ends), -np.inf)
+    logs = np.where(some, _line_mass(law, law.place(features), *ends), -np.inf)
     return logs[:, None], np.full((n, 1), np.inf), ends
 
 
-def _line_mass(law: Law, loc: Floats, scale: Floats, low: Floats, high: Floats) -> Floats:
+def _line_mass(law: Law, at: Place, low: Floats, high: Floats) -> Floats:
     """The log-mass (n,) of the line from low to high; 0 or less where the ends are out of order."""
-    a, b = law.normals(_finite(low), loc, scale), law.normals(_finite(np.maximum(low, high)), loc, scale)
+    a, b = law.normals(_finite(low), at), law.normals(_finite(np.maximum(low, high)), at)
     near, far = (
         np.where(_unbounded(low, high), 0.0, log_mass(below[0], above[0])) for below, above in zip(a, b, strict=True)
     )
@@ -143,15 +143,12 @@ def draw_line(
     law: Law, skeleton: Skeleton, features: Floats, random: np.random.Generator, low: Floats, high: Floats
 ) -> Floats:
     """Numbers (n,) of the law between low and high (n,) on the line, rounded as the column is."""
-    loc, scale = law.place(features)
-    limits = [
-        (a[0], b[0])
-        for a, b in zip(law.normals(_finite(low), loc, scale), law.normals(_finite(high), loc, scale), strict=True)
-    ]
+    at = law.place(features)
+    limits = [(a[0], b[0]) for a, b in zip(law.normals(_finite(low), at), law.normals(_finite(high), at), strict=True)]
     near, far = (np.exp(log_mass(a, b)) if np.any(b > a) else np.zeros_like(a) for a, b in limits)
-    stray = random.random(len(loc)) * ((1 - law.stray) * near + law.stray * far) >= (1 - law.stray) * near
+    stray = random.random(len(features)) * ((1 - law.stray) * near + law.stray * far) >= (1 - law.stray) * near
     a, b = (np.where(stray, by_curve, told) for told, by_curve in zip(*limits, strict=True))
-    x = np.clip(law.inverse(_normals(a, b, random), loc, scale, stray), low, high)
+    x = np.clip(law.inverse(_normals(a, b, random), at, stray), low, high)
     if skeleton.grid is None:
         return x
     inner = 1e-6 * skeleton.grid.step / max(1, skeleton.grid.period)

@@ -69,6 +69,11 @@ def fit_ridge(features: Floats, targets: Floats, weights: Floats, seed: int = 0)
     return rule, said
 
 
+def beside(features: Floats, told: Floats) -> Floats:
+    """Features (n, P) with what a rule tells (n, Q), rounded as trees see them."""
+    return np.concatenate([features, told], 1).astype(np.float32).astype(np.float64) if features.shape[1] else features
+
+
 def _fit(
     features: Floats, targets: Floats, weights: Floats, seed: int, crossed: Integers
 ) -> tuple[Ridge, Floats, float]:

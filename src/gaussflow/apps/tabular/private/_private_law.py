@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
+from gaussflow.apps.tabular.law._values import Place
 
 LOG_ROOT = 0.5 * np.log(2 * np.pi)
 BEYOND = 1e-9  # of the probability on either side of the bounds, which rows to be scored may lie beyond
@@ -66,20 +67,21 @@ class TableLaw:
         """The masses (n, S) of the states."""
         return self.shares[self._group(features)]
 
-    def place(self, features: Floats) -> tuple[Floats, Floats]:
-        """The group (n,) that numbers are placed by, and ones."""
+    def place(self, features: Floats) -> Place:
+        """The group (n,) that numbers are placed by."""
         group = self._group(features).astype(np.float64)
-        return group, np.ones(len(group))
+        ones = np.ones((len(group), 1))
+        return Place(group, ones[:, 0], ones, ones)
 
-    def normals(self, x: Floats, loc: Floats, scale: Floats) -> list[tuple[Floats, Floats]]:
+    def normals(self, x: Floats, at: Place) -> list[tuple[Floats, Floats]]:
         """Values x (n,) on the normal axis, and the logarithms of the slopes there; twice."""
-        group = loc.astype(np.int64)
+        group = at.loc.astype(np.int64)
         low, high = self.edges[0], self.edges[-1]
-        at = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.edges) - 2)
-        width = self.edges[at + 1] - self.edges[at]
-        within = np.clip((x - self.edges[at]) / width, 0, 1)
-        height = self.heights[group, at]
-        below = self._below()[group, at] + within * height
+        part = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, len(self.edges) - 2)
+        width = self.edges[part + 1] - self.edges[part]
+        within = np.clip((x - self.edges[part]) / width, 0, 1)
+        height = self.heights[group, part]
+        below = self._below()[group, part] + within * height
         inside = (x >= low) & (x <= high)
         reach = high - low
         outside = np.log(BEYOND) - np.clip(np.maximum(low - x, x - high) / reach, 0, 600)
@@ -89,12 +91,12 @@ class TableLaw:
         told = z, log_density + 0.5 * np.square(z) + LOG_ROOT
         return [told, told]
 
-    def inverse(self, z: Floats, loc: Floats, scale: Floats, stray: Booleans) -> Floats:
+    def inverse(self, z: Floats, at: Place, stray: Booleans) -> Floats:
         """The values (n,) at z (n,) on the normal axis, within the bounds."""
         share, tables = ndtr(z), self._below()
         x = np.empty(len(z))
-        for group in np.unique(loc):
-            rows = loc == group
+        for group in np.unique(at.loc):
+            rows = at.loc == group
             x[rows] = np.interp(share[rows], tables[int(group)], self.edges)
         return x
 

@@ -35,6 +35,8 @@ def affine(column: Column) -> tuple[Fraction, Fraction]:
         return Fraction(column.unit * size), Fraction(column.origin * size)
     if column.integers:
         return Fraction(column.unit), Fraction(column.origin)
+    if column.lattice is not None:
+        return Fraction(column.lattice.spacing), Fraction(column.lattice.start)
     return (Fraction(1, column.unit) if column.step else Fraction(column.scale)), Fraction(0)
 
 

@@ -207,7 +207,7 @@ def _candidates(table: Table, numbers: list[int], sizes: range) -> Iterator[tupl
         for total in numbers:
             size_of = np.nanmax(np.abs(values[total]), initial=0.0)
             apart = np.nanmax(np.abs(sums - values[total]), axis=1, initial=0.0)
-            step = table.columns[total].step / table.columns[total].unit
+            step = table.columns[total].step * float(affine(table.columns[total])[0])
             for at in np.flatnonzero(apart <= max(1e-9 * size_of, 0.51 * step)):
                 if total not in several[at]:
                     yield several[at], total
