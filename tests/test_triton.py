@@ -13,7 +13,7 @@ from gaussflow.ops import _kernels
 from gaussflow.ops._kernels import fits_columns, is_new_enough, suits, take_kernel
 
 HERE = Path(__file__).parent
-FILES = sorted(path.name for path in HERE.glob("test_triton_*.py"))
+FILES = sorted(str(path) for path in HERE.glob("test_triton_*.py"))
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 GPU = 90  # compute capability 9.0
 SINGLE = torch.float32
@@ -83,10 +83,10 @@ def test_layouts_that_kernels_take(shape, table, fits):
 
 
 @pytest.mark.skipif(INTERPRETED, reason="already in the process of its own")
-@pytest.mark.parametrize("name", FILES)
-def test_kernels_in_the_interpreter(name):
+def test_kernels_in_the_interpreter():
+    """All files in one process: each would load Triton and torch's compiler for itself."""
     pytest.importorskip("triton", reason="Triton is not installed: ./run kernels installs it")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / name)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *FILES]
     done = subprocess.run(
         command,
         env=os.environ | {"TRITON_INTERPRET": "1"},
