@@ -14,7 +14,7 @@ from typing_extensions import override
 from gaussflow.nets.mlp import MLP
 from gaussflow.ops._eager import plain_eager
 from gaussflow.ops.bounds import squash
-from gaussflow.transforms._coupling_gradients import Squash, Unweave, Weave, plain_training
+from gaussflow.transforms._coupling_gradients import Squash, Unweave, Weave, plain_numbers, plain_training
 from gaussflow.transforms.base import Transform
 
 IndexSet: TypeAlias = Sequence[int] | Sequence[bool] | Tensor
@@ -127,7 +127,7 @@ class Coupling(Transform):
         return (parts[0], parts[1]) if self._kept_first else (parts[1], parts[0])
 
     def _second_columns(self, x: Tensor) -> tuple[Tensor, ...]:
-        if plain_training(x):
+        if plain_numbers(x):
             names = ("_kept", "_moved") if self._kept_first else ("_moved", "_kept")
             found: tuple[Tensor, ...] = Unweave.apply(x, *map(self.get_buffer, names))  # type: ignore[no-untyped-call]
             return found
@@ -141,7 +141,7 @@ class Coupling(Transform):
         parts = [kept, moved] if self._kept_first else [moved, kept]
         if self._slices[0].step == 1:
             return torch.cat(parts, -1)
-        if plain_training(*parts):
+        if plain_numbers(*parts):
             woven: Tensor = Weave.apply(*parts)  # type: ignore[no-untyped-call]
             return woven
         return torch.stack(parts, -1).flatten(-2)
