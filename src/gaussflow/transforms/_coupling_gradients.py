@@ -25,7 +25,7 @@ def plain_training(*tensors: Tensor) -> bool:
 
 
 def plain_numbers(*tensors: Tensor) -> bool:
-    """Whether tensors of plain floating numbers on the CPU are mapped, or differentiated, by nothing but torch itself."""
+    """Whether numbers on the CPU are mapped, or differentiated, by nothing but torch itself: no trace, no transform."""
     if is_traced(tensors):
         return False
     return all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.float64) for t in tensors)
