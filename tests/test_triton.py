@@ -121,9 +121,9 @@ def kernels():
         yield spline.map_kernel, fixed
         yield spline.gradient_kernel, fixed | {"PADDED": 64 if inverse else 16, "SINGLE": inverse, "TABLES": True}
     for logistic in (False, True):
-        fixed = {"K": 8, "BUCKET": 7, "LOGISTIC": logistic}
-        yield mixture.root_kernel if logistic else mixture.mixture_kernel, fixed
-        yield mixture.mixture_gradient_kernel, fixed | {"PADDED": 8, "INVERSE": logistic, "TABLES": True}
+        fixed = {"K": 8, "BUCKET": 7, "LOGISTIC": logistic, "INVERSE": logistic}
+        yield mixture.mixture_kernel, fixed
+        yield mixture.mixture_gradient_kernel, fixed | {"PADDED": 8, "TABLES": True}
 
 
 NUMBERS = {"largest", "factor"}

@@ -11,7 +11,7 @@ from torch.library import wrap_triton
 from gaussflow.ops._kernels import REFERENCES, Reference
 from gaussflow.ops._recompute import gradients_by_itself, is_transformed
 from gaussflow.ops._triton._common import bucket, grid, grid_of_parts, new, operator, parts_of, promoted, strides
-from gaussflow.ops._triton._mixture_kernels import mixture_gradient_kernel, mixture_kernel, root_kernel
+from gaussflow.ops._triton._mixture_kernels import mixture_gradient_kernel, mixture_kernel
 
 
 def _fake(
@@ -31,10 +31,11 @@ def mixture(
         return value, log_slope
     knots, columns = means.shape
     rows = v.numel() // columns
-    flat, kernel = v.reshape(rows, columns), root_kernel if inverse else mixture_kernel
-    wrap_triton(kernel)[grid(rows, columns)](
+    flat = v.reshape(rows, columns)
+    wrap_triton(mixture_kernel)[grid(rows, columns)](
         flat, weights.contiguous(), means.contiguous(), scales.contiguous(), value, log_slope, rows, columns,
         *strides(flat), torch.finfo(value.dtype).max, K=knots, BUCKET=bucket(columns), LOGISTIC=logistic,
+        INVERSE=inverse,
     )  # fmt: skip
     return value, log_slope
 

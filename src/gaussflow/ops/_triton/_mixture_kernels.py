@@ -119,26 +119,6 @@ def mapped(x, weights, means, scales, columns, there, K: tl.constexpr, LOGISTIC:
     return state[0], state[1]
 
 
-@triton.autotune(configs(), key=["K", "BUCKET", "LOGISTIC"])
-@triton.jit
-def mixture_kernel(
-    v, weights, means, scales, value, log_slope, rows, columns, vr, vc, largest,
-    K: tl.constexpr, BUCKET: tl.constexpr, LOGISTIC: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """z and log-slopes of v (rows, columns)."""
-    r, c = tile(columns, BLOCK_R, BLOCK_C)
-    column, there = c < columns, (r < rows) & (c < columns)
-    weights, means, scales = weights + c, means + c, scales + c
-    x = read(v, r * vr + c * vc, there)
-    low, high = ends(means, scales, columns, column, K)
-    inside = within(x, low, high)
-    z, steep = mapped(inside, weights, means, scales, columns, column, K, LOGISTIC)
-    z += tl.where(x == inside, 0.0, (x - inside) * exponential(steep))
-    place = r * columns + c
-    tl.store(value + place, within(z, -largest, largest), mask=there)
-    tl.store(log_slope + place, steep, mask=there)
-
-
 @triton.jit
 def bracket(z, weights, means, scales, columns, there, K: tl.constexpr, LOGISTIC: tl.constexpr):
     """Where every component alone would have its root: the least and the greatest hold that of the mixture."""
@@ -160,18 +140,12 @@ def bracket(z, weights, means, scales, columns, there, K: tl.constexpr, LOGISTIC
     return low, high, middle
 
 
-@triton.autotune(configs(), key=["K", "BUCKET", "LOGISTIC"])
 @triton.jit
-def root_kernel(
-    v, weights, means, scales, value, log_slope, rows, columns, vr, vc, largest,
-    K: tl.constexpr, BUCKET: tl.constexpr, LOGISTIC: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
-    """The x whose z is v (rows, columns), and log dx/dz: Newton's method inside a bracket, as `polished_root`."""
-    r, c = tile(columns, BLOCK_R, BLOCK_C)
-    column, there = c < columns, (r < rows) & (c < columns)
-    weights, means, scales = weights + c, means + c, scales + c
-    target = read(v, r * vr + c * vc, there)
-    first, last = ends(means, scales, columns, column, K)
+def rooted(target, first, last, left, weights, means, scales, columns, column, K: tl.constexpr, LOGISTIC: tl.constexpr):
+    """The x whose z is the target, and log dx/dz: Newton's method inside a bracket, as `polished_root`.
+
+    Numbers that are not ``left`` are not waited for.
+    """
     z_first, steep_first = mapped(first, weights, means, scales, columns, column, K, LOGISTIC)
     z_last, steep_last = mapped(last, weights, means, scales, columns, column, K, LOGISTIC)
     within_ends = within(target, z_first, z_last)
@@ -179,7 +153,7 @@ def root_kernel(
     low, high = within(low, first, last), within(high, first, last)
     x = within(x, low, high)
     before = tl.zeros_like(x) + float("inf")
-    left = there & (target == target)
+    left = left & (target == target)
     step = 0
     while (step < STEPS) & (tl.max(tl.max(left.to(tl.int32), 1), 0) > 0):
         z, steep = mapped(x, weights, means, scales, columns, column, K, LOGISTIC)
@@ -202,9 +176,30 @@ def root_kernel(
     line = edge + beyond * exponential(-slope)
     steep = tl.where(beyond == 0, steep, slope)
     x = tl.where(beyond == 0, x, line)  # a NaN goes this way, too
+    return x, tl.where(target == target, -steep, target)
+
+
+@triton.autotune(configs(), key=["K", "BUCKET", "LOGISTIC", "INVERSE"])
+@triton.jit
+def mixture_kernel(
+    v, weights, means, scales, value, log_slope, rows, columns, vr, vc, largest, K: tl.constexpr,
+    BUCKET: tl.constexpr, LOGISTIC: tl.constexpr, INVERSE: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """z and log-slopes of v (rows, columns), or the x whose z is v, and log dx/dz."""
+    r, c = tile(columns, BLOCK_R, BLOCK_C)
+    column, there = c < columns, (r < rows) & (c < columns)
+    weights, means, scales = weights + c, means + c, scales + c
+    x = read(v, r * vr + c * vc, there)
+    low, high = ends(means, scales, columns, column, K)
+    if INVERSE:
+        z, steep = rooted(x, low, high, there, weights, means, scales, columns, column, K, LOGISTIC)
+    else:
+        inside = within(x, low, high)
+        z, steep = mapped(inside, weights, means, scales, columns, column, K, LOGISTIC)
+        z += tl.where(x == inside, 0.0, (x - inside) * exponential(steep))
     place = r * columns + c
-    tl.store(value + place, within(x, -largest, largest), mask=there)
-    tl.store(log_slope + place, tl.where(target == target, -steep, target), mask=there)
+    tl.store(value + place, within(z, -largest, largest), mask=there)
+    tl.store(log_slope + place, steep, mask=there)
 
 
 @triton.jit
