@@ -55,8 +55,7 @@ class TableSynthesizer:
 
     The probability is exact. Its reference measure counts categories, missing values, numbers that repeat, integers,
     decimals, other evenly spaced numbers and times, whose probability is that of the cell of the line that is rounded
-    to them; floats that are not
-    rounded have a density in their own unit.
+    to them; floats that are not rounded have a density in their own unit.
 
     Parameters
     ----------
