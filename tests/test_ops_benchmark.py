@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from benchmarks.ops import __main__ as benchmark
-from benchmarks.ops import checks, clock
+from benchmarks.ops import case, checks, clock
 from benchmarks.ops.targets import exactness, verdicts
 
 
@@ -55,6 +55,29 @@ def test_the_first_call_warms_up_and_slow_ones_are_called_once():
     assert called["slow"] <= 2
     assert called["fast"] > 3
     assert times["slow"] > 0.05 > times["fast"] > 1e-3
+
+
+def test_a_first_call_that_was_made_is_not_made_again():
+    called = {"slow": 0, "slower": 0}
+
+    def call(name):
+        called[name] += 1
+
+    calls = {name: lambda name=name: call(name) for name in called}
+    times = clock.interleaved(calls, 0.04, first={"slow": 0.1, "slower": 50.0})
+    assert called["slower"] == 0
+    assert called["slow"] > 1  # one more tells that it is quick, and then it takes its turns
+    assert times["slower"] == 50.0
+    assert times["slow"] < 0.1
+    assert clock.peak_and_seconds(lambda: sum(range(10**6)))[1] > 1e-3
+
+
+def test_rivals_are_asked_as_far_as_they_fit(monkeypatch):
+    monkeypatch.setattr(case, "find_spec", lambda name: name != "nowhere")
+    assert case.absent("nflows", case.MOST_FOR_RIVALS) is None
+    assert case.absent("nflows", case.MOST_FOR_RIVALS + 1) == "more than 9 GB"
+    assert case.absent("zuko", case.MOST_FOR_RIVALS + 1, case.MOST_SHARED) is None
+    assert case.absent("nowhere", 1) == "not installed"
 
 
 def test_peak_memory_counts_what_is_alive_at_once():

@@ -23,7 +23,7 @@ from tabulate import tabulate
 from benchmarks.measure import commit, machine, versions
 from benchmarks.ops import checks, linear, pointwise
 from benchmarks.ops.case import Case, Cases
-from benchmarks.ops.clock import copy_call, interleaved, peak_bytes, product_call
+from benchmarks.ops.clock import copy_call, interleaved, peak_and_seconds, product_call
 from benchmarks.ops.targets import BATCH, exactness, verdicts
 from benchmarks.report import append
 
@@ -86,6 +86,7 @@ def measured(options: argparse.Namespace, rows: int) -> list[dict[str, Any]]:
 
 def measure(case: Case, seconds: float, compiled: bool = False) -> dict[str, Any]:
     """One case: milliseconds and peak MB by name, the floor, and where and when it was measured."""
+    peaks = {name: peak_and_seconds(call) for name, call in case.calls.items()}
     calls = dict(case.calls)
     if compiled and case.way != "training":
         torch.compiler.reset()
@@ -95,11 +96,12 @@ def measure(case: Case, seconds: float, compiled: bool = False) -> dict[str, Any
     product, flops = product_call(case.rows, case.dim)
     if case.product:
         product, flops = case.product, case.flops // (3 if case.way == "training" else 1)
-    seen = interleaved(calls | {" copy": copy} | ({" product": product} if case.flops else {}), seconds)
+    beside = {" copy": copy} | ({" product": product} if case.flops else {})
+    seen = interleaved(calls | beside, seconds, first={name: first for name, (_, first) in peaks.items()})
     floor = case.moved / copied * seen.pop(" copy") + case.flops / flops * seen.pop(" product", 0.0)
     row = {"operation": case.operation, "way": case.way, "rows": case.rows, "dim": case.dim}
     row |= {"floor_ms": 1e3 * floor, "ms": {name: 1e3 * t for name, t in seen.items()}}
-    row |= {"mb": {name: peak_bytes(call) / 1e6 for name, call in case.calls.items()}, "left_out": case.left_out}
+    row |= {"mb": {name: peak / 1e6 for name, (peak, _) in peaks.items()}, "left_out": case.left_out}
     return row | stamp()
 
 

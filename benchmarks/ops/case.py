@@ -13,7 +13,10 @@ from torch import Tensor, nn
 Call = Callable[[], Any]
 Way = Callable[..., Any]
 FLOAT = 4  # bytes
-MOST_FOR_RIVALS = 2**23  # numbers: some packages hold dozens of copies for every bin
+# Numbers of points up to which other packages are asked; beyond, one of them would hold more than 9 GB.
+MOST_FOR_RIVALS = 2**23  # whoever keeps the parameters of a bin for every number
+MOST_SHARED = 2**25  # whoever shares them, and couplings
+MOST_PRODUCTS = 2**27  # rotations
 MOST_FOR_TRAINING = 2**25
 
 
@@ -86,11 +89,11 @@ def directions(
             yield Case(operation, way, rows, dim, calls, factor * 2 * once, factor * flops, extra.get("product"), out)
 
 
-def absent(package: str, numbers: int) -> str | None:
-    """Why a package cannot be timed on so many numbers, or None."""
+def absent(package: str, numbers: int, most: int = MOST_FOR_RIVALS) -> str | None:
+    """Why a package cannot be timed on so many numbers, of which it is known to hold ``most``, or None."""
     if not find_spec(package):
         return "not installed"
-    return "too large" if numbers > MOST_FOR_RIVALS else None
+    return "more than 9 GB" if numbers > most else None
 
 
 def leaves_of(module: nn.Module) -> list[Tensor]:

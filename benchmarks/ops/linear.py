@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ops.case import Case, Cases, Way, absent, directions, leaves_of, quiet
+from benchmarks.ops.case import MOST_PRODUCTS, MOST_SHARED, Case, Cases, Way, absent, directions, leaves_of, quiet
 from benchmarks.ops.pointwise import BINS, parameters, stirred
 from gaussflow import Chain, MarginalSpline, Rotation
 from gaussflow.ops import cayley, haar, householder, walsh_hadamard
@@ -24,7 +24,7 @@ def rotations(rows: int, dim: int) -> Cases:
     x = torch.randn(rows, dim)
     skew = 0.3 * torch.randn(dim, dim) / dim**0.5
     for operation, (ours, others) in _rotations(x, skew).items():
-        left_out = {name: why for name, make in others.items() if (why := absent(name, x.numel()))}
+        left_out = {name: why for name, make in others.items() if (why := absent(name, x.numel(), MOST_PRODUCTS))}
         calls = {"ours": ours} | {name: make() for name, make in others.items() if name not in left_out}
         yield Case(operation, "forward", rows, dim, calls, 0, 2 * rows * dim * dim, None, left_out)
 
@@ -68,7 +68,7 @@ def block(rows: int, dim: int) -> Cases:
     layer = Chain(Rotation(dim, haar(dim)), stirred(MarginalSpline(dim, BINS + 1)))
     both: dict[str, tuple[Way, Way | None, list[Tensor]]] = {"ours": (layer, layer.inverse, leaves_of(layer))}
     left_out = {}
-    if why := absent("zuko", x.numel()):
+    if why := absent("zuko", x.numel(), MOST_SHARED):
         left_out["zuko"] = why
     else:
         both["zuko"] = _zuko_block(dim)
@@ -96,7 +96,7 @@ def couplings(rows: int, dim: int) -> Cases:
     both: dict[str, tuple[Way, Way | None, list[Tensor]]] = {}
     left_out = {}
     for package in ("ours", "zuko", "nflows", "normflows", "FrEIA", "pyro"):
-        if package != "ours" and (why := absent(package, x.numel())):
+        if package != "ours" and (why := absent(package, x.numel(), MOST_SHARED)):
             left_out[package] = why
             continue
         stack = Stack([MAKERS["affine", package](dim, i) for i in range(LAYERS)])

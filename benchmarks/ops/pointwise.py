@@ -7,11 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.ops.case import FLOAT, Case, Cases, Way, absent, directions, leaves_of, quiet
+from benchmarks.ops.case import (
+    FLOAT,
+    MOST_FOR_RIVALS,
+    MOST_SHARED,
+    Case,
+    Cases,
+    Way,
+    absent,
+    directions,
+    leaves_of,
+    quiet,
+)
 from gaussflow import MarginalSpline, MixtureCDF, Transform
 from gaussflow.ops.mixture import logistic_kernel
 from gaussflow.ops.normal import log_normal_cdf, normal_quantile
 
+SHARING = ("zuko", "pyro")  # tables among the rows
 BINS = 8
 COMPONENTS = 8
 BOUND = 4.0  # where the splines of others end: ours, born, end there too
@@ -62,7 +74,7 @@ def _others(both: dict[str, tuple[Way, Way | None, list[Tensor]]], x: Tensor, ma
     """Add the layers of other packages; returns why some are left out."""
     left_out = {}
     for name, make in makers.items():
-        if why := absent(name, x.numel()):
+        if why := absent(name, x.numel(), MOST_SHARED if name in SHARING else MOST_FOR_RIVALS):
             left_out[name] = why
         else:
             both[name] = make(x)
