@@ -50,6 +50,9 @@ MUTANTS = [
     # recipes
     Mutant("recipes/rbig.py", "index == 1 and whiten", "False", "tests/test_rbig.py"),
     # transforms: the frame
+    Mutant("transforms/_steady.py", "x if owned else torch.empty_like(x)", "x", "tests/test_steady.py"),
+    Mutant("transforms/_steady.py", "return ready <= min(forward, inverse)", "return True", "tests/test_steady.py"),
+    Mutant("transforms/_splines.py", "return z, log_slopes.sub_(ladj)", "return z, log_slopes", "tests/test_steady.py"),
     Mutant("transforms/mixture_transport.py", "y[:, c:], diagonals[:, c:, None], weights[:, c:]", "y[:, c:], diagonals[:, c:, None], weights[:, :1]", "tests/test_mixture_transport.py"),
     Mutant("transforms/mixture_transport.py", "terms[:, :-1].cumsum(1)", "terms[:, 1:].cumsum(1)", "tests/test_mixture_transport.py"),
     Mutant("transforms/mixture_transport.py", "uniform * levels[:, -1:]", "uniform * 0", "tests/test_mixture_transport.py"),
