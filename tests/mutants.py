@@ -129,7 +129,7 @@ MUTANTS = [
     Mutant("transforms/marginal_table.py", "smooth = False", "smooth = True", contract("no_jump_in_x", "test_contract_far.py")),
     Mutant("transforms/marginal_table.py", "(x - inside) * outer", "0 * outer", contract("far_out and MarginalTable", "test_contract_far.py")),
     # transforms: couplings
-    Mutant("transforms/coupling.py", "(z - shift) * slope.exp(), slope", "z * slope.exp() - shift, slope", contract("AffineCoupling")),
+    Mutant("transforms/coupling.py", "(z - shift) * scale_of(slope), slope", "z * scale_of(slope) - shift, slope", contract("AffineCoupling")),
     Mutant("transforms/_coupling.py", "squash(kept, RADIUS)", "kept", "tests/test_coupling.py tests/test_coupling_stacks.py"),
     Mutant("transforms/_coupling.py", '"mask": list(self.mask)', '"mask": [0]', contract("state_dict")),
     Mutant("transforms/_coupling.py", "seen = torch.cat([seen, self._spread(context, batch).to(kept.dtype)], -1)", "seen = torch.cat([seen, 0 * self._spread(context, batch).to(kept.dtype)], -1)", contract("context_is")),
@@ -268,7 +268,7 @@ MUTANTS = [
     Mutant("apps/tabular/private/_noise.py", "* scale) for _ in range(2))", "* scale / 2) for _ in range(2))", "tests/test_tabular_private.py -k 'laplace'"),
     Mutant("apps/tabular/private/_private.py", "+ part.noise(size))", "+ 0 * part.noise(size))", "tests/test_tabular_private.py -k 'neighbouring'"),
     Mutant("apps/tabular/private/_bounds.py", "return np.clip(codes, min(ends), max(ends))", "return codes", "tests/test_tabular_private.py -k 'beyond'"),
-    Mutant("apps/tabular/private/_private_law.py", "group, at] + within * height", "group, at] + within * 0.5 * height", "tests/test_tabular_private.py -k 'bins'"),
+    Mutant("apps/tabular/private/_private_law.py", "group, part] + within * height", "group, part] + within * 0.5 * height", "tests/test_tabular_private.py -k 'bins'"),
 ]  # fmt: skip
 
 
