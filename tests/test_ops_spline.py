@@ -174,3 +174,13 @@ def test_root_keeps_nan_and_its_neighbours():
     y = torch.tensor([1.0, torch.nan, 2.0])
     x, _ = polished_root(lambda x: (x.sinh(), x.cosh().log()), y, y * 0, y * 0 - 9, y * 0 + 9, 12)
     assert torch.equal(x.isnan(), y.isnan())
+
+
+def test_root_compiles_whole():
+    y = torch.linspace(-20, 20, 9)
+
+    def root(y):
+        return polished_root(lambda x: (x.sinh(), x.cosh().log()), y, y * 0, y * 0 - 9, y * 0 + 9, 12)
+
+    with torch.no_grad():
+        assert torch._dynamo.explain(root)(y).graph_break_count == 0

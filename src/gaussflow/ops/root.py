@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -72,5 +73,5 @@ REFERENCES["root"] = polished_root
 
 def inverse_slope(log_slope: Tensor) -> Tensor:
     """1 / f' from log f' (...), held below the square root of the largest number, so that products stay finite."""
-    edge = 0.5 * torch.tensor(torch.finfo(log_slope.dtype).max).log().item()
+    edge = 0.5 * math.log(torch.finfo(log_slope.dtype).max)
     return (-log_slope).clamp(max=edge).exp()
