@@ -1,39 +1,39 @@
-"""Folds dealt to ranks: every row is held out once, whatever the columns hold, and few points stand for many."""
+"""Folds that are read off one sorting: those of the rows, whatever the columns hold, and few points for many."""
 
 import pytest
 import torch
 
-from gaussflow.transforms._folds import DEALT, FOLDS, folds, representatives
+from gaussflow.transforms._folds import FOLDS, folds, representatives, sorted_rows
 
 
+def rows(n, dtype=torch.float64):
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(n), dtype=dtype)
+    x[:, 1] = (2 * x[:, 1]).round()
+    x[:, 2] += 1e4
+    return x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n", [16, 17, 1003, 16384])
-def test_every_rank_is_held_out_once_and_fitted_otherwise(n):
-    counts = torch.zeros(n)
-    for train, test, weight in folds(n, 0):
-        assert bool((train.diff() > 0).all())
-        assert bool((test.diff() > 0).all())
-        assert not set(train.tolist()) & set(test.tolist())
-        assert len(train) + weight.sum() == n
-        assert abs(weight.sum() - n / FOLDS) < 1
-        counts[train] += 1
-    assert bool((counts == FOLDS - 1).all())
+def test_every_fold_has_its_own_rows_in_order(n, dtype):
+    x = rows(n, dtype)
+    columns, label = sorted_rows(x)
+    for i, (train, test, weight) in enumerate(folds(label)):
+        number = torch.arange(n) % FOLDS
+        mine = {"train": x[number != i], "test": x[number == i]}
+        exact = {"rtol": 0, "atol": 0} if dtype == torch.float32 else {"rtol": 1e-14, "atol": 0}
+        for name, place in (("train", train), ("test", test)):
+            want = mine[name].sort(0).values.T.double()
+            if name == "test":
+                want = want[:, representatives(want.shape[1])[0]]
+            torch.testing.assert_close(columns.flatten()[place], want, **exact)
+        assert weight.sum() == len(mine["test"])
 
 
-def test_folds_are_dealt_as_rows_in_no_order_would_have_them():
-    """How often the next rank is in the same fold, and how far the folds' mean ranks lie apart: as by chance."""
-    n = 8000
-    for deal in range(DEALT):
-        label = torch.empty(n)
-        for i, (train, _, _) in enumerate(folds(n, deal)):
-            label[~torch.isin(torch.arange(n), train)] = i
-        same = (label[1:] == label[:-1]).double().mean()
-        assert abs(same - 1 / FOLDS) < 4 * (0.25 * 0.75 / n) ** 0.5
-        for i in range(FOLDS):
-            place = torch.arange(n)[label == i].double().mean()
-            assert abs(place - n / 2) < 4 * n / (12 * n / FOLDS) ** 0.5
-    first = [folds(n, deal)[0][0] for deal in range(DEALT)]
-    assert not any(torch.equal(first[0], other) for other in first[1:])
-    assert torch.equal(folds(n, DEALT)[0][0], first[0])
+def test_ties_stay_ties():
+    columns, _ = sorted_rows(torch.cat([rows(900)[:, 1:2], torch.full((900, 1), 0.1), -torch.ones(900, 1)], 1).double())
+    assert len(columns[0].unique()) == len(rows(900)[:, 1].unique())
+    assert len(columns[1].unique()) == len(columns[2].unique()) == 1
 
 
 @pytest.mark.parametrize("m", [4, 512, 513, 2048, 4096])

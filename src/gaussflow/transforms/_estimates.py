@@ -63,15 +63,18 @@ class Sorted:
         ones = torch.ones_like(x[0])
         return Sorted(x, *_mean_and_deviation(x), 0 * ones, ones)
 
-    def some(self, ranks: Tensor) -> Sorted:
-        """The rows of ascending ranks (r,) of each coordinate. Median and scale are still those of all rows."""
-        x = _picked(self.x, ranks)
-        bent = {width: _picked(y, ranks) for width, y in self._bent.items()}
+    def some(self, place: Tensor) -> Sorted:
+        """As many rows of each coordinate, at ascending places (D, r) in the flattened columns (D, n).
+
+        Median and scale are still those of all rows.
+        """
+        x = _picked(self.x, place)
+        bent = {width: _picked(y, place) for width, y in self._bent.items()}
         return Sorted(x, *_mean_and_deviation(x), self.median, self.scale, bent)
 
 
-def _picked(x: Tensor, ranks: Tensor) -> Tensor:
-    return x.T.contiguous().index_select(1, ranks).T
+def _picked(x: Tensor, place: Tensor) -> Tensor:
+    return x.T.reshape(-1).index_select(0, place.reshape(-1)).view(place.shape).T
 
 
 def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,40 +1,43 @@
-"""Which rows are fitted and which are held out when estimates of a marginal are compared, told by rank.
+"""Which rows are fitted and which are held out when estimates of a marginal are compared, told from one sorting.
 
-Where rows come in no order, the fold of a row says nothing of its value: given the sorted column, every arrangement of
-the folds over the ranks is as likely. So the folds are dealt to the ranks, the same for columns that are looked at
-together, and what is fitted and held out is read off the sorted rows of all without asking which rows these are. Equal
-values have folds at random too.
+A row's fold is its number modulo the number of folds. It rides through the sorting of the column in the last two bits
+of the value, 1e-15 of it, so that the sorted rows of every fold are read off the sorted rows of all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from gaussflow.ops._sort import places_of, sorted_columns
+
 FOLDS = 4
 POINTS = 512  # held-out rows of a fold that are looked at: the others lie between them, each counts for its neighbours
 END = 64  # of them at either end, where each counts for itself alone
-DEALT = 4  # arrangements, so that no chance of one is met at every column
+BITS = FOLDS - 1
 
 
-@lru_cache(maxsize=DEALT)
-def folds(n: int, deal: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For each fold of n ranks: the ranks to fit, (r,), and of those held out the ones that are looked at, (m,); and
-    how many of these each stands for, (m,).
+def sorted_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns of x (n, D) in ascending order, float64 (D, n) but for the last two bits, and their folds, int8."""
+    label = torch.arange(len(x), device=x.device) % FOLDS
+    keys = x.double().view(torch.int64).bitwise_and(~BITS).bitwise_or_(label[:, None])
+    keys = sorted_columns(keys.view(torch.float64)).view(torch.int64)
+    label = keys.bitwise_and(BITS).to(torch.int8)
+    return keys.bitwise_and_(~BITS).view(torch.float64), label
 
-    Source: Stone (1974).
+
+def folds(label: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each fold of sorted columns (D, n): the places in the flattened columns of the rows to fit, (D, r), and of
+    those held out that are looked at, (D, m); and how many of these each stands for, (m,).
     """
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(deal % DEALT))
-    label = torch.empty(n, dtype=torch.int64)
-    label[order] = torch.arange(n) % FOLDS
-    found = []
+    dim = len(label)
     for i in range(FOLDS):
-        train, test = (mask.nonzero()[:, 0].int() for mask in (label != i, label == i))
-        at, weight = representatives(len(test))
-        found.append((train, test[at], weight))
-    return found
+        train, test = (places_of(mask).view(dim, -1) for mask in (label != i, label == i))
+        at, weight = (t.to(label.device) for t in representatives(test.shape[1]))
+        yield train, test[:, at], weight
 
 
 @lru_cache(maxsize=8)

@@ -18,11 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaussflow.ops._sort import sorted_columns
 from gaussflow.ops.spline import rq_spline
 from gaussflow.rows import Rows
 from gaussflow.transforms._estimates import ESTIMATES, Sorted, estimated, normal_knots, normal_log_prob
-from gaussflow.transforms._folds import folds
+from gaussflow.transforms._folds import folds, sorted_rows
 from gaussflow.transforms._peak_map import peaked
 from gaussflow.transforms._peaks import clump_width
 from gaussflow.transforms._sorted_scores import SortedPoints
@@ -125,8 +124,7 @@ def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
         chosen = torch.full((dim,), 0 if n > 1 else -1, device=x.device)
         return chosen, x.new_zeros(dim, dtype=torch.float64), x.sort(0).values
     sums, width, ordered = (
-        torch.cat(parts, -1)
-        for parts in zip(*(_gains(part, u, knots, i) for i, part in enumerate(x.split(COLUMNS, 1))), strict=True)
+        torch.cat(parts, -1) for parts in zip(*(_gains(part, u, knots) for part in x.split(COLUMNS, 1)), strict=True)
     )
     (gain, error), (more, more_error) = (_mean_and_error(s1 / n, s2 / n, n) for s1, s2 in sums)
     normal = _believed(gain[:1], error[:1], 0.0)
@@ -135,31 +133,34 @@ def choose(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(richer >= 0, richer + 1, normal), width, ordered
 
 
-def _gains(x: Tensor, u: Tensor, knots: int, deal: int) -> tuple[Tensor, Tensor, Tensor]:
+def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
     """What each estimate of columns x (n, D) gains over the identity and over the normal law on held-out rows.
 
     Sums and sums of squares over the rows, (2, 2, estimates, D), and the widths of peaks (D,); and the columns in
     ascending order (n, D).
     """
-    ordered = sorted_columns(x)
-    whole = Sorted.of(ordered.double().T)
+    dtype, (x, label) = x.dtype, sorted_rows(x)
+    whole = Sorted.of(x.T)
     rows = whole.in_units()
     for bend in {estimate.width for estimate in ESTIMATES if estimate.width}:
         rows.bent(bend)  # of all rows at once, not anew in each fold
     width = clump_width(rows.x, (whole.deviation / whole.scale).float()).double() * whole.scale
-    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, x.shape[1], dtype=torch.float64, device=x.device)
-    for train, test, weight in folds(len(x), deal):
-        train, test, weight = (t.to(x.device) for t in (train, test, weight))
-        held = ordered.index_select(1, test).double()
+    sums = torch.zeros(2, 2, len(ESTIMATES) + 2, len(x), dtype=torch.float64, device=x.device)
+    for train, test, weight in folds(label):
+        held = _taken(x, test)
         identity = _single(normal_log_prob(held) + whole.scale.log()[:, None])
-        peaks = _peak_scores(ordered, train, held, width, knots) + whole.scale.log().float()[:, None, None]
+        peaks = _peak_scores(_taken(x, train), held, width, knots) + whole.scale.log().float()[:, None, None]
         held = ((held - whole.median[:, None]) / whole.scale[:, None]).float()
         scores = torch.cat([_scores(rows.some(train), held, u), peaks], 1)
         for gains, simpler in zip(sums, (identity[:, None], scores[:, :1]), strict=True):
             gain = (scores - simpler).clamp_(-MOST_AGAINST, MOST_OF_A_ROW)
             gains[0] += (gain @ weight).T
             gains[1] += (gain.square_() @ weight).T
-    return sums, width, ordered.T
+    return sums, width, x.T.to(dtype)
+
+
+def _taken(x: Tensor, place: Tensor) -> Tensor:
+    return x.view(-1).index_select(0, place.reshape(-1)).view(place.shape)
 
 
 def _scores(data: Sorted, test: Tensor, u: Tensor) -> Tensor:
@@ -168,15 +169,15 @@ def _scores(data: Sorted, test: Tensor, u: Tensor) -> Tensor:
     return SortedPoints.of(test, data.median, data.scale).log_prob(q.value, q.slope, u)
 
 
-def _peak_scores(ordered: Tensor, train: Tensor, test: Tensor, width: Tensor, knots: int) -> Tensor:
+def _peak_scores(train: Tensor, test: Tensor, width: Tensor, knots: int) -> Tensor:
     """Log-densities (D, 2, m) of held-out rows (D, m) by the estimates of peaks anywhere and evenly spaced.
 
-    Fitted to the ranks ``train`` (r,) of sorted columns (D, n); as bad as can be where there are no peaks.
+    Fitted to sorted columns (D, r); as bad as can be where there are no peaks.
     """
     scores = torch.full((len(test), 2, test.shape[1]), WORST, device=test.device)
     clumps = (width > 0) & (knots >= FEWEST_KNOTS)
     if bool(clumps.any()):
-        data = Sorted.of(ordered[clumps].index_select(1, train).double().T)
+        data = Sorted.of(train[clumps].T)
         for i, even in enumerate((False, True)):
             z, log_slope = rq_spline(test[clumps].T, *peaked(data, width[clumps], knots, even=even))
             scores[clumps, i] = _single((normal_log_prob(z) + log_slope).T)
