@@ -220,7 +220,7 @@ MUTANTS = [
     Mutant("apps/tabular/report/_likeness.py", "outside = float((b >= kind.known).mean())", "outside = 0.0", "tests/test_table_report.py -k 'outside'"),
     Mutant("apps/tabular/report/_likeness.py", "learn(kinds, train, drawn, test, target)", "learn(kinds, train, train, test, target)", "tests/test_table_report.py -k 'labels'"),
     Mutant("apps/tabular/report/_page.py", "return html.escape(str(value))", "return str(value)", "tests/test_table_report.py -k 'alone'"),
-    Mutant("apps/tabular/frames/_files.py", "np.argpartition(keys, most - 1)[:most]", "np.arange(most)", "tests/test_cli_synth_report.py -k 'reservoir'"),
+    Mutant("apps/tabular/frames/_large.py", "np.partition(least, most - 1)[:most]", "least[:most]", "tests/test_tabular_large.py -k 'even or chance or sums'"),
     Mutant("apps/tabular/frames/_file_checks.py", "delimiter=delimiter, strict=True", "delimiter=delimiter", "tests/test_malformed_tables.py -k 'quote'"),
     Mutant("apps/tabular/law/_shape.py", "np.where(z[:, None] > 0, shares[:, ::-1], shares)", "shares", "tests/test_tabular_shapes.py -k 'share'"),
     Mutant("apps/tabular/law/_shape.py", "+ np.log(own * shares.shape[1])\n    return", "\n    return", "tests/test_tabular_shapes.py -k 'back'"),
@@ -238,7 +238,7 @@ MUTANTS = [
     Mutant("apps/tabular/law/_features.py", "np.where(common == 0, LEAST_GAPS,", "np.where(common < 0, LEAST_GAPS,", "tests/test_tabular_odds.py -k 'missing_together'"),
     Mutant("apps/tabular/law/_grid.py", "_bins(cell), t - cell", "_bins(cell), 1 - (t - cell)", "tests/test_tabular_law.py -k 'intervals'"),
     Mutant("apps/tabular/law/_grid.py", "for held in (counts, counts - 1))", "for held in (counts, counts))", "tests/test_tabular_law.py -k 'even_digits'"),
-    Mutant("cli/_synth.py", "(order[kept:], order[:kept])", "(order[kept:], order[kept:])", "tests/test_cli_synth_report.py -k 'report or share'"),
+    Mutant("cli/_synth.py", "return ~held, held", "return held, held", "tests/test_cli_synth_report.py -k 'report or share'"),
     # tables: rules, conditions, noise
     Mutant("apps/tabular/drawing/_draw.py", "np.where(everything <= BARRED, NEVER, weight - everything)", "np.where(everything <= BARRED, NEVER, weight)", "tests/test_tabular_rules.py -k 'law_under'"),
     Mutant("apps/tabular/drawing/_draw.py", "total -= options(", "0 * options(", "tests/test_tabular_rules.py -k 'sums'"),
