@@ -11,7 +11,8 @@ from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular.law._forest import Forest, Grown
 
 LEAST_LEAF = 5
-LEAVES = (5.0, 8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
+LEAVES = (5.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0, 4096.0)  # rows on either side of a split, of those a tree has seen
+LEAVES_HELD = 8  # that the rows must fill, for what is rare in many rows goes by few splits
 SHRINK = (4.0, 16.0)  # rows that the node above weighs
 SHRINK_STATES = (0.25, 1.0, *SHRINK)  # which can be sure
 ROOT = 4.0  # rows that the shares of all weigh at the root
@@ -131,7 +132,7 @@ def _chosen(
     outside = np.array([~one.inside for one in grown])
     kept = {
         least: [one.tree.kept(count, least) for one, count in zip(grown, counts, strict=True)]
-        for least in (np.inf, *LEAVES)
+        for least in (np.inf, *(least for least in LEAVES if least <= max(LEAVES[4], n / LEAVES_HELD)))
     }
     nodes = {
         least: [one.tree.places(keep)[one.leaves] for one, keep in zip(grown, keeps, strict=True)]

@@ -121,6 +121,7 @@ def _fit_in(
     weights: Floats,
     seed: int,
     told: Callable[[int], object] = lambda column: None,
+    pairs: int | None = None,
 ) -> Joint:
     """The laws of columns in an order."""
     d, n = len(skeletons), len(weights)
@@ -136,7 +137,7 @@ def _fit_in(
         prior[0] *= nullable[j]
         states = skeleton.shared(coded.states[j])
         x = _on_the_line(coded.values[j], states, skeleton)
-        laws[j] = fit_law(features, states, x, skeleton.rest, prior, weights, seed + 7919 * place)
+        laws[j] = fit_law(features, states, x, skeleton.rest, prior, weights, seed + 7919 * place, pairs)
         features = np.concatenate([features, encodings[j].features(coded.states[j], coded.values[j])], 1)
     return Joint(order, list(skeletons), encodings, [laws[j] for j in range(d)])
 
@@ -149,7 +150,7 @@ def _confirmed(
         return orders[0]
     rows = np.random.default_rng(seed).permutation(len(weights))[:MOST_COMPARED]
     fitted, seen = rows[::2], rows[1::2]
-    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted]) for order in orders]
+    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted], pairs=1) for order in orders]
     first, second = (law.log_prob(coded.take(seen)) for law in laws)
     gain = np.clip(second - first, -MOST_GAIN, MOST_GAIN)
     return orders[int(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))]

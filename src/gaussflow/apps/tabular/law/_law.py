@@ -61,28 +61,40 @@ class Law:
         return self.values.inverse(z, at, stray)
 
 
-def fit_law(features: Floats, states: Integers, x: Floats, rest: int, prior: Floats, weights: Floats, seed: int) -> Law:
-    """Fit to features (n, P), states (n,), and values x (n,) of the rows whose state is ``rest``."""
+def fit_law(
+    features: Floats,
+    states: Integers,
+    x: Floats,
+    rest: int,
+    prior: Floats,
+    weights: Floats,
+    seed: int,
+    pairs: int | None = None,
+) -> Law:
+    """Fit to features (n, P), states (n,), and values x (n,) of the rows whose state is ``rest``.
+
+    With so many ``pairs`` of trees in place of as many as serve best.
+    """
     groups = grouped(states, len(prior))
     told = _told(states, x, groups)
     rule, heard = fit_ridge(features, told, weights, seed)
     shares = (np.bincount(states, weights, len(prior)) + prior) / (weights.sum() + prior.sum())
-    grown, chosen, by_trees = _fit_states(beside(features, heard), told, states, shares, weights, seed)
+    grown, chosen, by_trees = _fit_states(beside(features, heard), told, states, shares, weights, seed, pairs)
     forest, (bag,) = gathered(grown, [chosen])
     odds = fit_odds(heard, states, groups, shares, weights, by_trees)
     rows = states == rest
-    values = fit_values(features[rows], x[rows], weights[rows], seed, x[states > 0] if rest > 0 else x[:0])
+    values = fit_values(features[rows], x[rows], weights[rows], seed, x[states > 0] if rest > 0 else x[:0], pairs)
     return Law(rule, forest, bag, odds, values)
 
 
 def _fit_states(
-    features: Floats, told: Floats, states: Integers, root: Floats, weights: Floats, seed: int
+    features: Floats, told: Floats, states: Integers, root: Floats, weights: Floats, seed: int, pairs: int | None
 ) -> tuple[list[Grown], Chosen, Floats]:
     """Trees, what they say of states (n,) told to them as (n, Q); and the masses (n,) that rows not seen have."""
     if root.max() > 1 - 3 / (len(states) + 3) or not features.shape[1]:
         return [], Chosen([], [], root), root[states]
-    pairs = PAIRS if len(states) > FEW else PAIRS_OF_FEW
-    grown = grow(features, told, weights, LEAST_LEAF, pairs, seed)
+    usual = PAIRS if len(states) > FEW else PAIRS_OF_FEW
+    grown = grow(features, told, weights, LEAST_LEAF, pairs or usual, seed)
     return grown, *fit_shares(grown, states, root, weights)
 
 

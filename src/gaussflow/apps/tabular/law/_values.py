@@ -18,7 +18,7 @@ STRAY = 0.5  # rows that are taken to stray from what the features say, so that 
 FARTHEST = 8.0  # on the normal axis, to where values tell trees
 FEWEST_TOLD = 40  # rows below which all that is told is a linear rule
 FEWEST_SHAPED = 100  # rows below which shapes are not looked for
-PAIRS = 3  # of trees that look at where values are, and as many that look at their shape
+PAIRS, FEW, PAIRS_OF_FEW = 3, 500, 2  # of trees that look at where values are, and as many that look at their shape
 WAVES, HEIGHT = 6, 0.5  # cosines that trees are told of a shape, and their size
 PARTS_NEAR, PARTS_FAR, MOST_PARTS = 0.35, 0.7, 40  # of a law, for each square root of a row
 GAIN = 5.0  # nats of all rows that a pool of two laws must buy
@@ -87,7 +87,9 @@ class Values:
         return self.root.inverse(np.where(stray, untilted(z, at.far), told))
 
 
-def fit_values(features: Floats, x: Floats, weights: Floats, seed: int, every: Floats) -> Values:
+def fit_values(
+    features: Floats, x: Floats, weights: Floats, seed: int, every: Floats, pairs: int | None = None
+) -> Values:
     """Fit to features (n, P) and values x (n,); where there are none, the curve is a line through ``every`` number."""
     n, even = len(x), same(np.ones(1))
     root = Curve.fit(x, weights) if n or not len(every) else Curve.line(float(every.mean()), float(every.std()) + 1.0)
@@ -99,7 +101,7 @@ def fit_values(features: Floats, x: Floats, weights: Floats, seed: int, every: F
         return Values(
             rule, Forest([]), spot, root, Curve.fit(left - spot.contents[0][0, 0], weights), even, even, stray
         )
-    grown = _grown(beside(features, heard), np.clip(left, -FARTHEST, FARTHEST), y, weights, seed + 1)
+    grown = _grown(beside(features, heard), np.clip(left, -FARTHEST, FARTHEST), y, weights, seed + 1, pairs)
     spot_chosen, said = fit_places(grown, np.clip(left, -FARTHEST, FARTHEST), weights)
     left = (left - said[:, 0]) * np.exp(-said[:, 1])
     rest = Curve.fit(left, weights)
@@ -108,16 +110,17 @@ def fit_values(features: Floats, x: Floats, weights: Floats, seed: int, every: F
     return Values(rule, forest, spot, root, rest, near, far, stray)
 
 
-def _grown(features: Floats, left: Floats, y: Floats, weights: Floats, seed: int) -> list[Grown]:
+def _grown(features: Floats, left: Floats, y: Floats, weights: Floats, seed: int, pairs: int | None) -> list[Grown]:
     """Trees that are told of what the rule leaves and its size, and trees that are told of values by waves as well."""
     spread = left.std() + 1e-12
     size = np.minimum(np.abs(left - np.average(left, weights=weights)), 4 * spread)
     of_place = np.stack([left, 0.7 * size], 1) / spread
-    grown = grow(features, of_place, weights, LEAST_LEAF, PAIRS, seed)
+    pairs = pairs or (PAIRS if len(y) > FEW else PAIRS_OF_FEW)
+    grown = grow(features, of_place, weights, LEAST_LEAF, pairs, seed)
     if len(y) < FEWEST_SHAPED:
         return grown
     waves = HEIGHT * np.sqrt(2) * np.cos(np.pi * ndtr(y)[:, None] * np.arange(1, WAVES + 1))
-    return [*grown, *grow(features, np.concatenate([of_place, waves], 1), weights, LEAST_LEAF, PAIRS, seed + 1)]
+    return [*grown, *grow(features, np.concatenate([of_place, waves], 1), weights, LEAST_LEAF, pairs, seed + 1)]
 
 
 def _shapes(
