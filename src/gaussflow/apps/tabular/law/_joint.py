@@ -150,7 +150,7 @@ def _confirmed(
         return orders[0]
     rows = np.random.default_rng(seed).permutation(len(weights))[:MOST_COMPARED]
     fitted, seen = rows[::2], rows[1::2]
-    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted], pairs=1) for order in orders]
+    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted], pairs=2) for order in orders]
     first, second = (law.log_prob(coded.take(seen)) for law in laws)
     gain = np.clip(second - first, -MOST_GAIN, MOST_GAIN)
     return orders[int(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))]
