@@ -225,7 +225,7 @@ MUTANTS = [
     Mutant("apps/tabular/law/_shape.py", "np.where(z[:, None] > 0, shares[:, ::-1], shares)", "shares", "tests/test_tabular_shapes.py -k 'share'"),
     Mutant("apps/tabular/law/_shape.py", "+ np.log(own * shares.shape[1])\n    return", "\n    return", "tests/test_tabular_shapes.py -k 'back'"),
     Mutant("apps/tabular/law/_values.py", "(far, first + fourth)]", "(y, first)]", "tests/test_tabular_shapes.py -k 'humps'"),
-    Mutant("apps/tabular/law/_values.py", "return near, far, max(trust, stray)", "return near, even, stray", "tests/test_tabular_shapes.py -k 'stand_still'"),
+    Mutant("apps/tabular/law/_values.py", "return near, far, max(trust, stray)", "return near, EVEN, stray", "tests/test_tabular_shapes.py -k 'stand_still'"),
     Mutant("apps/tabular/law/_values.py", "untilted(z, at.far)", "z", "tests/test_tabular_shapes.py -k 'drawn'"),
     Mutant("apps/tabular/law/_joint.py", "return orders[int(gain.mean() > SURE", "return orders[int(gain.mean() > 100 + SURE", "tests/test_tabular_shapes.py -k 'stand'"),
     Mutant("apps/tabular/law/_bag.py", "said /= len(leaves)", "said /= 1 + len(leaves)", "tests/test_tabular_shapes.py -k 'humps'"),

@@ -11,8 +11,9 @@ from gaussflow.apps.tabular._arrays import Booleans, Floats, Integers
 from gaussflow.apps.tabular.law._forest import Forest, Grown
 
 LEAST_LEAF = 5
-LEAVES = (5.0, 8.0, 16.0, 32.0, 64.0, 256.0, 1024.0, 4096.0)  # rows on either side of a split, of those a tree has seen
-LEAVES_HELD = 8  # that the rows must fill, for what is rare in many rows goes by few splits
+LEAVES = (5.0, 8.0, 16.0, 32.0, 64.0)  # rows on either side of a split, in the half of the rows that a tree has seen
+LARGE_LEAVES = (256.0, 1024.0, 4096.0)  # for what is rare in many rows goes by few splits
+LEAVES_HELD = 8  # of the large ones, that the rows must fill
 SHRINK = (4.0, 16.0)  # rows that the node above weighs
 SHRINK_STATES = (0.25, 1.0, *SHRINK)  # which can be sure
 ROOT = 4.0  # rows that the shares of all weigh at the root
@@ -130,9 +131,10 @@ def _chosen(
     best, chosen, confirmed = -np.inf, (np.inf, shrink[0]), np.empty((n, 0))
     counts = [one.tree.totals(one.leaves, one.inside[:, None].astype(float))[:, 0] for one in grown]
     outside = np.array([~one.inside for one in grown])
+    large = [least for least in LARGE_LEAVES if LEAVES_HELD * least <= n]
     kept = {
         least: [one.tree.kept(count, least) for one, count in zip(grown, counts, strict=True)]
-        for least in (np.inf, *(least for least in LEAVES if least <= max(LEAVES[4], n / LEAVES_HELD)))
+        for least in (np.inf, *LEAVES, *large)
     }
     nodes = {
         least: [one.tree.places(keep)[one.leaves] for one, keep in zip(grown, keeps, strict=True)]

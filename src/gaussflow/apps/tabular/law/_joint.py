@@ -17,6 +17,7 @@ from gaussflow.apps.tabular.law._values import Place
 
 LOG_ROOT = 0.5 * np.log(2 * np.pi)
 FEWEST_COMPARED, MOST_COMPARED = 500, 1200  # rows that two orders are compared by
+PAIRS_COMPARED = 2  # of trees, which products of two numbers need
 MOST_GAIN, SURE = 10.0, 2.0  # nats of a row that count; standard errors that the mean must be above 0
 UNSEEN = 0.5  # rows that all states together weigh before any is seen
 
@@ -150,7 +151,7 @@ def _confirmed(
         return orders[0]
     rows = np.random.default_rng(seed).permutation(len(weights))[:MOST_COMPARED]
     fitted, seen = rows[::2], rows[1::2]
-    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted], pairs=2) for order in orders]
+    laws = [fit(order, coded=coded.take(fitted), weights=weights[fitted], pairs=PAIRS_COMPARED) for order in orders]
     first, second = (law.log_prob(coded.take(seen)) for law in laws)
     gain = np.clip(second - first, -MOST_GAIN, MOST_GAIN)
     return orders[int(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))]

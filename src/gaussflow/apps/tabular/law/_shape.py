@@ -8,7 +8,6 @@ from scipy.special import log_ndtr, ndtri, ndtri_exp
 from gaussflow.apps.tabular._arrays import Floats, Integers
 
 FARTHEST = 1e5  # on the normal axis, beyond which shares do not matter
-LOG_TINY = -600.0  # logarithms of probabilities below are kept as such
 
 
 def tilted(z: Floats, shares: Floats) -> tuple[Floats, Floats]:

@@ -23,6 +23,7 @@ WAVES, HEIGHT = 6, 0.5  # cosines that trees are told of a shape, and their size
 PARTS_NEAR, PARTS_FAR, MOST_PARTS = 0.35, 0.7, 40  # of a law, for each square root of a row
 GAIN = 5.0  # nats of all rows that a pool of two laws must buy
 ROUNDS = 60
+EVEN = Chosen([], [], np.ones(1))  # of one part, which has all
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,8 @@ def _shapes(
     grown: list[Grown], rest: Curve, left: Floats, log_scale: Floats, y: Floats, weights: Floats, stray: float
 ) -> tuple[Chosen, Chosen, float]:
     """Shares of the parts of both laws, and the share of the second, as rows not seen confirm them."""
-    even = Chosen([], [], np.ones(1))
     if len(y) < FEWEST_SHAPED:
-        return even, even, stray
+        return EVEN, EVEN, stray
     z, slope = rest.forward(left)
     near, by_near = _fit_shape(grown, z, PARTS_NEAR, weights)
     far, by_far = _fit_shape(grown, y, PARTS_FAR, weights)
@@ -137,7 +137,7 @@ def _shapes(
     odds = np.exp(np.clip(by_far - 0.5 * np.square(y) - first, -500, 500))
     trust = _trust(odds, weights)
     if weights @ np.log1p(trust * (odds - 1)) < GAIN:
-        return near, even, stray
+        return near, EVEN, stray
     return near, far, max(trust, stray)
 
 
@@ -147,7 +147,7 @@ def _fit_shape(grown: list[Grown], z: Floats, parts: float, weights: Floats) -> 
     part = np.minimum((ndtr(z) * count).astype(np.int64), count - 1)
     chosen, said = fit_shares(grown, part, np.full(count, 1 / count), weights)
     if not chosen.kept:
-        return Chosen([], [], np.ones(1)), np.zeros(len(z))
+        return EVEN, np.zeros(len(z))
     return chosen, np.log(said * count)
 
 
