@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from gaussflow.ops import _recompute
 from gaussflow.ops import mixture as mixture_module
 from gaussflow.ops import spline as spline_module
-from gaussflow.ops._eager import PIECE
+from gaussflow.ops._eager import PIECE, plain_eager
 from gaussflow.ops._recompute import in_rows
 from gaussflow.ops.bounds import soft_bound, squash
 from gaussflow.ops.mixture import Mixture, logistic_kernel, mixture_to_normal, normal_kernel
@@ -150,6 +151,19 @@ def test_pieces_of_large_tensors_are_the_function_itself():
         log_q = log_normal_cdf(-z)
         pairs = zip(whole.split(PIECE // 2), log_q.split(PIECE // 2), strict=True)
         assert torch.equal(normal_quantile(whole, log_q), torch.cat([normal_quantile(p, q) for p, q in pairs]))
+
+
+def test_tensors_without_gradients_are_plain_where_others_have_them():
+    z = torch.linspace(-9, 9, 2 * PIECE + 100, dtype=torch.float64)
+    assert plain_eager(z)
+    assert not plain_eager()
+    assert not plain_eager(z, torch.ones(1, requires_grad=True))
+    with torch.no_grad():
+        assert torch.equal(log_normal_cdf(z), log_normal_cdf(z.requires_grad_()))
+    slopes = torch.autograd.grad(log_normal_cdf(z).sum(), z)[0]
+    with forward_ad.dual_level():
+        found = log_normal_cdf(forward_ad.make_dual(z.detach(), torch.ones_like(z)))
+        torch.testing.assert_close(forward_ad.unpack_dual(found).tangent, slopes)
 
 
 def test_bounds_in_place_are_those_that_are_not():
