@@ -122,3 +122,14 @@ def test_edges(f):
     bad = points()
     bad[7, 1] = torch.nan
     assert all(int(v.isnan().sum()) == 1 for v in form(bad, *checks.spline_tables()))
+
+
+def test_its_logarithm_over_all_slopes():
+    x = torch.cat([torch.logspace(-37.9, 38.5, 200_001), torch.linspace(0.5, 2, 200_001)])
+    x = torch.cat([x, torch.tensor([1.0, 0.5**0.5, 2**0.5]), 1 + torch.tensor([-1.0, 1.0]) * 2**-23])
+    exact = x.double().log()
+    assert ((_spline_traced._log(x) - exact).abs() <= 1.2e-7 * exact.abs()).all()
+    least = torch.finfo(torch.float32).tiny
+    edges = _spline_traced._log(torch.tensor([-1.0, 0.0, 1e-45, torch.inf, torch.nan]))
+    expected = torch.tensor([least, least, least, torch.inf, torch.nan]).log()
+    torch.testing.assert_close(edges, expected, rtol=2e-7, atol=0, equal_nan=True)

@@ -15,23 +15,29 @@ from gaussflow.ops._finite import saturate
 
 MOST_KNOTS = 34  # inner ones and the two at the ends: beyond, reading by an index is level, and compiles sooner
 
+ROOT_HALF_BITS, MANTISSA = 0x3F3504F3, 23  # those of the root of a half, and how many a significand has
+LOG_2_HIGH, LOG_2_LOW = 0.693359375, -2.12194440e-4  # the first has few digits: its multiples are exact
+LOG_SERIES = (0.33333331, -0.25000808, 0.20001267, -0.16623801, 0.14201383, -0.13156042, 0.12761833, -0.07644505)
+
 
 def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Values and log-slopes (...) of x (...) under tables (K, ...), as `gaussflow.ops.spline.rq_spline` has them."""
-    x0, x1, z0, h, d0, d1 = _chosen(x, xs, xs[:-1], xs[1:], zs[:-1], _side(zs.diff(dim=0)), slopes[:-1], slopes[1:])
+    x0, x1, z0, z1, d0, d1 = _chosen(x, xs, xs[:-1], xs[1:], zs[:-1], zs[1:], slopes[:-1], slopes[1:])
     inside = torch.clamp(x, xs[0], xs[-1])
-    w, xi, rest = _local(inside, x0, x1)
-    relative, slope = _rational(xi, rest, h / w, d0, d1)
+    per_w, xi, rest = _local(inside, x0, x1)
+    h = _side(z1 - z0)
+    relative, slope = _rational(xi, rest, h * per_w, d0, d1)
     outside = x - inside
     return saturate(z0 + h * relative + outside * torch.where(outside > 0, d1, d0)), _log(slope)
 
 
 def inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Points and log-slopes of the inverse (...), as `gaussflow.ops.spline.rq_spline_inverse` has them."""
-    z0, z1, x0, w, d0, d1 = _chosen(z, zs, zs[:-1], zs[1:], xs[:-1], _side(xs.diff(dim=0)), slopes[:-1], slopes[1:])
+    z0, z1, x0, x1, d0, d1 = _chosen(z, zs, zs[:-1], zs[1:], xs[:-1], xs[1:], slopes[:-1], slopes[1:])
     inside = torch.clamp(z, zs[0], zs[-1])
-    h, eta, rest = _local(inside, z0, z1)
-    s = h / w
+    _, eta, rest = _local(inside, z0, z1)
+    w = _side(x1 - x0)
+    s = _side(z1 - z0) / w
     largest = torch.maximum(s, torch.maximum(d0, d1))  # divided out, so that no square overflows
     per_n = 1 / largest
     a, b0, b1 = s * per_n, d0 * per_n, d1 * per_n
@@ -51,11 +57,11 @@ def _chosen(x: Tensor, knots: Tensor, *tables: Tensor) -> list[Tensor]:
 
 
 def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The side of a bin, and how far x is from its start and its end in units of it, one together."""
+    """One over the side of a bin, and how far x is from its start and its end in units of the side, one together."""
     width = end - start
     side = _side(width)
     per_side = 1 / side
-    return side, (x - start) * per_side, (end - x + (side - width)) * per_side
+    return per_side, (x - start) * per_side, (end - x + (side - width)) * per_side
 
 
 def _rational(xi: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,7 +87,23 @@ def _root(b: Tensor, root: Tensor, s: Tensor, eta: Tensor) -> Tensor:
 
 
 def _log(slope: Tensor) -> Tensor:
-    return _floored(slope).log()
+    r"""The logarithm of a slope (...), to 1e-7 in single precision: that of a power of two and a short series.
+
+    With :math:`x = 2^e (1 + f)` and :math:`\sqrt{1/2} \le 1 + f < \sqrt 2`, e and f are read off the bits of x, and
+    :math:`\log x = e \log 2 + f - f^2 / 2 + f^3 p(f)`, where p is a polynomial of least relative error.
+    """
+    slope = _floored(slope)
+    if slope.dtype != torch.float32:
+        return slope.log()
+    bits = slope.view(torch.int32)
+    exponent = (bits - ROOT_HALF_BITS) >> MANTISSA
+    f = (bits - (exponent << MANTISSA)).view(torch.float32) - 1
+    series = torch.full_like(f, LOG_SERIES[-1])
+    for coefficient in LOG_SERIES[-2::-1]:
+        series = series * f + coefficient
+    small = f + f * f * (f * series - 0.5)
+    found = exponent * LOG_2_HIGH + (small + exponent * LOG_2_LOW)
+    return torch.where(slope < torch.inf, found, slope)
 
 
 def _floored(x: Tensor) -> Tensor:
