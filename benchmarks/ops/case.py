@@ -17,7 +17,6 @@ FLOAT = 4  # bytes
 MOST_FOR_RIVALS = 2**23  # whoever keeps the parameters of a bin for every number
 MOST_SHARED = 2**25  # whoever shares them, and couplings
 MOST_PRODUCTS = 2**27  # rotations
-MOST_FOR_TRAINING = 2**25
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def directions(
         ways["forward"][name] = quiet(forward, x)
         if inverse is not None:
             ways["inverse"][name] = quiet(inverse, x)
-        if x.numel() <= MOST_FOR_TRAINING:
-            ways["training"][name] = training(forward, x, leaves)
+        ways["training"][name] = training(forward, x, leaves)
     for way, calls in ways.items():
         if calls:
             factor = 3 if way == "training" else 1
