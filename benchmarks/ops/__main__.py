@@ -21,7 +21,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.measure import commit, machine, versions
-from benchmarks.ops import checks, linear, pointwise
+from benchmarks.ops import checks, fitting, linear, pointwise
 from benchmarks.ops.case import Case, Cases
 from benchmarks.ops.clock import copy_call, interleaved, peak_and_seconds, product_call
 from benchmarks.ops.targets import BATCH, exactness, verdicts
@@ -34,6 +34,7 @@ MAKERS: dict[str, Callable[[int, int], Cases]] = {
     "rotations": linear.rotations,
     "block": linear.block,
     "couplings": linear.couplings,
+    "fitting": fitting.fitting,
 }
 MANY = 100_000
 HEAD = ["operation", "", "N", "D", "floor, ms", "ours, ms (× floor)", "MB"]
@@ -88,7 +89,7 @@ def measure(case: Case, seconds: float, compiled: bool = False) -> dict[str, Any
     """One case: milliseconds and peak MB by name, the floor, and where and when it was measured."""
     peaks = {name: peak_and_seconds(call) for name, call in case.calls.items()}
     calls = dict(case.calls)
-    if compiled and case.way != "training":
+    if compiled and case.way not in ("training", "fit"):
         torch.compiler.reset()
         calls["ours, compiled"] = torch.compile(case.calls["ours"])
         calls["ours, compiled"]()  # which compiles it, however long that takes
