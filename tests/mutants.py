@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant("transforms/_mixture_growth.py", "if size > 1 and not _surely(score - growth.score(1)):", "if False:", "tests/test_mixture_transport.py"),
     Mutant("transforms/_mixture_growth.py", "if _surely(score - plain) else standard", "if True else standard", "tests/test_mixture_transport.py"),
     Mutant("transforms/_mixture_growth.py", "[log_weight - math.log(len(each))]", "[log_weight]", "tests/test_mixture_transport.py"),
-    Mutant("ops/mixture.py", "| (density < info.tiny / info.eps)", "", "tests/test_mixture_transport.py"),
+    Mutant("ops/_components.py", "| (density < info.tiny / info.eps)", "", "tests/test_mixture_transport.py"),
     Mutant("transforms/_subspaces.py", "(gradient - gradient.T)", "(gradient.T - gradient)", "tests/test_subspaces.py -k turn"),
     Mutant("transforms/_subspaces.py", "correlation.square() - 1 / len(y)", "correlation.square()", "tests/test_subspaces.py -k tell"),
     Mutant("transforms/_subspaces.py", " * self.apart", "", "tests/test_subspaces.py -k within"),

@@ -8,15 +8,11 @@ altogether, in double precision.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate, side
-from gaussflow.ops._tails import LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
-
-INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
+from gaussflow.ops._tails import INVERSE_SQRT_2PI, LOG_SQRT_2PI, mills_ratio, normal_tail_quantile, tail_ratio
 
 
 def far_values(x: Tensor, ends: tuple[Tensor, Tensor], tables: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
 
 # (1 + v) times the Mills ratio over t = 1 / (2 + v) in [0, 1/2]: relative error 6e-8 and 2e-16
 _MILLS_SINGLE = (

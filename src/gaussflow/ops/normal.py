@@ -8,17 +8,20 @@ per element: `torch.special.log_ndtr` and `torch.special.ndtri` cost twice as mu
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from gaussflow.ops._eager import in_pieces
 from gaussflow.ops._finite import side
 from gaussflow.ops._kernels import REFERENCES, take_kernel
-from gaussflow.ops._tails import LOG_SQRT_2PI, exp_half_square, mills_ratio, normal_tail_quantile, tail_ratio
-
-INVERSE_SQRT_2PI = math.exp(-LOG_SQRT_2PI)
+from gaussflow.ops._tails import (
+    INVERSE_SQRT_2PI,
+    LOG_SQRT_2PI,
+    exp_half_square,
+    mills_ratio,
+    normal_tail_quantile,
+    tail_ratio,
+)
 
 
 def log_normal_cdf(z: Tensor) -> Tensor:
