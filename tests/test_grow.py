@@ -20,7 +20,9 @@ from gaussflow import (
     grow,
     haar,
 )
-from gaussflow.rows import Data
+from gaussflow.rows import Data, _tensor
+from gaussflow.training._measures import nats_gained
+from gaussflow.training.grow import gained_and_through
 
 
 def banana(n: int, seed: int) -> Tensor:
@@ -47,6 +49,24 @@ def test_the_history_says_what_the_flow_gives() -> None:
     first = history[0]["valid"] + history[0]["gain"]
     assert first - sum(r["gain"] for r in kept) == pytest.approx(nats, abs=1e-10)
     assert history.column("marginal_after")[:-1] == history.column("marginal_before")[1:]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_held_out_rows_are_measured_and_pushed_at_once(chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tensor, "MEASURED", 3 * 70)  # several pieces
+    x = banana(500, 2)
+    block = make_block(0, torch.Generator().manual_seed(0)).to(torch.float64).fit(x)
+    rows = as_rows([x[:1], x[1:200], x[200:]] if chunked else x)
+    gain, after = gained_and_through(block, rows)
+    assert gain == pytest.approx(nats_gained(block, rows), rel=1e-12)
+    torch.testing.assert_close(torch.cat([z for z, _ in after.chunks()]), block(x)[0].detach())
+    with pytest.raises(ValueError, match="NaN"):
+        gained_and_through(_Broken(3), rows)
+
+
+class _Broken(Standardize):
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x * torch.nan, x.new_zeros(len(x))
 
 
 def test_blocks_buy_nats_and_marginal_losses_fall() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gaussflow import Chain, MarginalSpline, Rotation, as_rows, haar
+from gaussflow.transforms._splines import moved_columns
 from gaussflow.transforms._value_table import ERROR, FEWEST_ROWS, ValueTable
 
 D = 5
@@ -70,3 +71,43 @@ def test_a_block_of_another_dtype_is_refused_as_by_itself():
             as_rows(rows(n, dtype=dtype)).through(spline)
     with pytest.raises(TypeError, match="float32"):
         as_rows(rows(FEWEST_ROWS, dtype=torch.float64)).through(MarginalSpline(D))
+
+
+def partly_left_alone(moved, n=FEWEST_ROWS):
+    """A spline that leaves all columns but so many exactly where they are, fitted; and points, some of them far."""
+    spline, line = MarginalSpline(D, 16), torch.linspace(-5, 5, 16, dtype=torch.float64)[:, None].repeat(1, D)
+    bent = line.clone()
+    bent[:, :moved] += 0.3 * line[:, :moved].sin()
+    slope = 1 + 0.3 * (bent != line) * line.cos()
+    x = rows(n)
+    x[:4] = torch.tensor([1e30, -1e9, torch.inf, torch.nan])[:, None]
+    return spline.set_knots(line, bent, slope), x
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("moved", [0, 2, 4])
+def test_columns_that_are_left_alone_stay_as_they_are(moved):
+    spline, x = partly_left_alone(moved)
+    kept = x.clone()
+    want, ladj = spline(x)
+    ready, back = spline._steady(False).f, spline._steady(True).f
+    z, found = ready(x)
+    near = {"rtol": 1e-5, "atol": 1e-5, "equal_nan": True}
+    torch.testing.assert_close(z, want, **near)
+    torch.testing.assert_close(found.expand(len(x))[4:], ladj[4:], **near)
+    torch.testing.assert_close(spline._values(len(x))(x[4:], None), want[4:], rtol=ERROR, atol=ERROR)  # of finite rows
+    torch.testing.assert_close(back(z)[0], spline.inverse(want)[0], rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert torch.equal(x.nan_to_num(0), kept.nan_to_num(0))
+    if moved == 2:
+        assert torch.equal(z[4:, moved:], x[4:, moved:])  # not gathered, not computed
+    assert bool(z[2].isfinite().all())
+    assert bool(z[3].isnan().all())
+
+
+def test_a_column_that_moves_by_a_little_is_moved():
+    line = torch.linspace(-5, 5, 16, dtype=torch.float64)[:, None].repeat(1, D)
+    column, slopes = torch.arange(D), torch.ones(16, D)
+    slopes[5, 1] += 1e-4
+    spline = MarginalSpline(D, 16).set_knots(line, line + 1e-4 * (column == 3), slopes)
+    with torch.no_grad():
+        assert moved_columns(spline.loc, spline.scale, *spline._tables()).tolist() == [1, 3]

@@ -30,9 +30,9 @@ def check_chunk(x: object, context: object, offset: int = 0) -> None:
         check_finite("Rows", context, "context", offset)
 
 
-def cut(x: Tensor, context: Tensor | None) -> Iterator[Chunk]:
-    """The chunk in pieces of about ``CHUNK_ELEMENTS`` numbers, so that what is computed from one stays small."""
-    step = max(1, CHUNK_ELEMENTS // x.shape[1])
+def cut(x: Tensor, context: Tensor | None, elements: int = CHUNK_ELEMENTS) -> Iterator[Chunk]:
+    """The chunk in pieces of about so many numbers, so that what is computed from one stays small."""
+    step = max(1, elements // x.shape[1])
     for i in range(0, len(x), step):
         yield x[i : i + step], None if context is None else context[i : i + step]
 

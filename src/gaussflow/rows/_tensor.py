@@ -9,7 +9,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from gaussflow.rows._chunk import Push, check_chunk, cut, in_second, pushed
-from gaussflow.rows.base import Chunk, Map, Rows
+from gaussflow.rows.base import Chunk, Map, Rows, Sums
+
+MEASURED = 2**20  # numbers that go through a transform at once and are measured: from 2**19 on, chains cut them further
 
 
 class TensorRows(Rows):
@@ -64,6 +66,24 @@ class TensorRows(Rows):
             z[start : start + len(x)] = pushed(push, x, c)
             start += len(x)
         return TensorRows.__new__(TensorRows)._hold(z, self.context)
+
+    @override
+    @torch.no_grad()
+    def _through_and_sum(self, transform: Map, f: Sums) -> tuple[Rows, tuple[Tensor, ...]]:
+        z, start, ladj = torch.empty_like(self.x), 0, self.x.new_empty(0)
+        totals = f(self.x[:0], z[:0], ladj)
+
+        def values(x: Tensor, c: Tensor | None) -> Tensor:
+            nonlocal ladj
+            y, ladj = transform(x, c)
+            return y
+
+        push = [Push(values, type(transform).__name__)]
+        for x, c in cut(self.x, self.context, MEASURED):
+            y = z[start : start + len(x)].copy_(pushed(push, x, c))
+            totals = tuple(total + part for total, part in zip(totals, f(x, y, ladj), strict=True))
+            start += len(x)
+        return TensorRows.__new__(TensorRows)._hold(z, self.context), totals
 
     @override
     def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:

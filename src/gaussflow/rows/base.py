@@ -14,6 +14,7 @@ from gaussflow._check import check_int
 
 Chunk: TypeAlias = tuple[Tensor, Tensor | None]
 Map: TypeAlias = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+Sums: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 class Rows(ABC):
@@ -61,6 +62,18 @@ class Rows(ABC):
     def _onward(self, transform: Map) -> Rows:
         """`through`, written over these rows where they are in memory: for their only owner, who is done with them."""
         return self.through(transform)
+
+    def _through_and_sum(self, transform: Map, f: Sums) -> tuple[Rows, tuple[Tensor, ...]]:
+        """`through`, and sums over the rows of ``f(x, z, ladj)``: of x (n, D) before the transform, and what it gives.
+
+        All three come in the dtype of the data. Rows in memory go through the transform once for both.
+        """
+
+        def summed(x: Tensor, c: Tensor | None) -> tuple[Tensor, ...]:
+            x = x.to(self.dtype)
+            return f(x, *transform(x, None if c is None else c.to(self.dtype)))
+
+        return self.through(transform), self.sum(summed)
 
     @abstractmethod
     def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from gaussflow.rows._engine import Data, engine
-from gaussflow.rows.base import Chunk, Map, Rows
+from gaussflow.rows.base import Chunk, Map, Rows, Sums
 
 
 class RankRows(Rows):
@@ -76,6 +76,11 @@ class RankRows(Rows):
     @override
     def _onward(self, transform: Map) -> Rows:
         return RankRows(self.local._onward(transform))
+
+    @override
+    def _through_and_sum(self, transform: Map, f: Sums) -> tuple[Rows, tuple[Tensor, ...]]:
+        rows, totals = self.local._through_and_sum(transform, f)
+        return RankRows(rows), self._add_ranks(totals)
 
     @override
     def _part(self, offset: int, fraction: float, seed: int, second: bool) -> Rows:
