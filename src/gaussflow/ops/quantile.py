@@ -7,6 +7,7 @@ matrix product with weights that depend on n alone.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from gaussflow.ops._sort import places_of, run_sums
 
-CELLS = 6.0  # cells of averaged rows in one bandwidth
+FINEST, NESTED = 180.0, 3.0  # cells of averaged rows in one unit of the normal axis, and how many make one coarser cell
+CELLS = 5.4  # in one bandwidth at least
 NEIGHBOURS = 5.0  # in the tails the bandwidth grows until it spans about so many rows
 
 
@@ -68,22 +70,42 @@ def spread_ties(x: Tensor) -> Tensor:
     return spread
 
 
-def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:
+def cell_means(x: Tensor) -> Tensor:
+    """Sorted rows (n, D) averaged in the finest cells, (m, D), which `local_linear` takes in place of the rows.
+
+    In the tails a cell holds one row; of many rows those in the middle become a hundred times fewer.
+    """
+    count = _counts(len(x), FINEST)
+    if len(count) == len(x):
+        return x
+    middle = x[len(x) // 2]
+    sums = run_sums((x - middle).T.contiguous(), count)
+    return middle + sums.div_(count.to(x)).T
+
+
+def cell_counts(n: int) -> Tensor:
+    """How many of n sorted rows each of the finest cells holds, (m,)."""
+    return _counts(n, FINEST)
+
+
+def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...], rows: int | None = None) -> Tensor:
     r"""Local linear regression of sorted rows on their normal scores (Fan & Gijbels 1996).
 
     At each point :math:`u` the line :math:`a + b (u_i - u)` is fitted to the rows with weights
     :math:`\exp(-(u_i - u)^2 / 2 h^2)`; the value is :math:`a`. As :math:`h \to \infty` the result is linear in
     :math:`u`: the normal law. In the tails :math:`h` grows until it spans several rows; beyond the outermost rows a
-    last line goes on. Rows whose scores lie within a sixth of :math:`h` are averaged first: a line stays that line.
+    last line goes on. Rows whose scores lie within a fifth of :math:`h` are averaged first: a line stays that line.
 
     Parameters
     ----------
     x
-        Sorted rows (n, D), n at least 2.
+        Sorted rows (n, D), n at least 2; or what `cell_means` made of them.
     bandwidth
         :math:`h`, in units of the normal axis.
     at
         The points u, K of them.
+    rows
+        n, where x are means of cells, for bandwidths of at least 0.03.
 
     Returns
     -------
@@ -97,23 +119,45 @@ def local_linear(x: Tensor, bandwidth: float, at: tuple[float, ...]) -> Tensor:
     >>> local_linear(torch.randn(100, 3).double().sort(0).values, 0.3, (-1.0, 0.0, 1.0)).shape
     torch.Size([3, 3])
     """
-    count, weights = _cells_and_weights(len(x), bandwidth, at, x.dtype)
+    count, weights = _cells_and_weights(len(x) if rows is None else rows, bandwidth, at, x.dtype)
     weights = weights.to(x.device)
     if len(count) == len(x):
         return weights @ x
-    middle = x[len(x) // 2]
-    means = run_sums((x - middle).T.contiguous(), count) / count.to(x.device)
+    middle, runs = x[len(x) // 2], count
+    away = x - middle
+    if rows is not None:
+        runs = _runs(rows, _rate(bandwidth))
+        away.mul_(_counts(rows, FINEST).to(away)[:, None])
+    means = run_sums(away.T.contiguous(), runs).div_(count.to(away))
     return middle + weights @ means.T
+
+
+def _rate(bandwidth: float) -> float:
+    """Cells in one unit for a bandwidth: the finest ones, or such as several of them make; its own if it is narrow."""
+    if bandwidth * FINEST < CELLS * (1 - 1e-9):
+        return CELLS / bandwidth
+    return FINEST / NESTED ** int(math.log(bandwidth * FINEST / CELLS, NESTED) + 1e-9)
+
+
+@lru_cache(maxsize=32)
+def _counts(n: int, rate: float) -> Tensor:
+    """How many of n rows the cells hold, (m,), so many cells in one unit of the normal axis."""
+    return (normal_scores(n) * rate).floor().unique_consecutive(return_counts=True)[1]
+
+
+@lru_cache(maxsize=32)
+def _runs(n: int, rate: float) -> Tensor:
+    """How many of the finest cells each of the coarser ones holds, (m,)."""
+    ends = torch.searchsorted(_counts(n, FINEST).cumsum(0), _counts(n, rate).cumsum(0)) + 1
+    return ends.diff(prepend=ends.new_zeros(1))
 
 
 @lru_cache(maxsize=16)
 def _cells_and_weights(n: int, bandwidth: float, at: tuple[float, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The rows of each cell (m,), and the weights (K, m) of the means of the cells."""
     scores, u = normal_scores(n), torch.tensor(at, dtype=torch.float64)[:, None]
-    _, cell, count = torch.unique_consecutive(
-        (scores * (CELLS / bandwidth)).floor(), return_inverse=True, return_counts=True
-    )
-    centre = torch.zeros(len(count), dtype=torch.float64).index_add_(0, cell, scores) / count
+    count = _counts(n, _rate(bandwidth))
+    centre = run_sums(scores[None], count)[0] / count
     inside = u.clamp(scores[0], scores[-1])
     inward = torch.special.ndtri((torch.special.ndtr(-inside.abs()) + NEIGHBOURS / n).clamp(max=0.999))
     h = torch.clamp(inside.abs() + inward, min=bandwidth, max=max(3.0, bandwidth))

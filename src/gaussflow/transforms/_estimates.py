@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._sort import sorted_columns
-from gaussflow.ops.quantile import local_linear, spread_ties
+from gaussflow.ops.quantile import cell_counts, cell_means, local_linear, spread_ties
 
 FLATTEST = 1e-3  # least slope of Q in units of the coordinate's scale, which bounds the density
 REACH = 3.0  # beyond the outermost rows, asinh coordinates grow by at most this much in all
@@ -26,13 +26,17 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Sorted rows x (n, D), ties spread, with mean, standard deviation, median and robust scale, each (D,)."""
+    """Sorted rows x (n, D), ties spread, with mean, standard deviation, median and robust scale, each (D,).
+
+    Or, where there is a number of ``rows``, the means of their cells (m, D).
+    """
 
     x: Tensor
     mean: Tensor
     deviation: Tensor
     median: Tensor
     scale: Tensor
+    rows: int | None = None
     _bent: dict[float, Tensor] = field(default_factory=dict, compare=False, repr=False)  # what several estimates need
 
     @classmethod
@@ -55,7 +59,8 @@ class Sorted:
 
     def columns(self, mine: Tensor) -> Sorted:
         """Those of some coordinates, a mask or index (D,)."""
-        return Sorted(self.x[:, mine], self.mean[mine], self.deviation[mine], self.median[mine], self.scale[mine])
+        parts = (t[..., mine] for t in (self.x, self.mean, self.deviation, self.median, self.scale))
+        return Sorted(*parts, self.rows)
 
     def in_units(self) -> Sorted:
         """The rows less the median, in units of the scale, in single precision: at most some 1e5 whatever they were."""
@@ -64,23 +69,31 @@ class Sorted:
         return Sorted(x, *_mean_and_deviation(x), 0 * ones, ones)
 
     def some(self, place: Tensor) -> Sorted:
-        """As many rows of each coordinate, at ascending places (D, r) in the flattened columns (D, n).
+        """As many rows of each coordinate, at ascending places (D, r) in the flattened columns (D, n), in cells.
 
         Median and scale are still those of all rows.
         """
-        x = _picked(self.x, place)
-        bent = {width: _picked(y, place) for width, y in self._bent.items()}
-        return Sorted(x, *_mean_and_deviation(x), self.median, self.scale, bent)
+        x = self.x.T.reshape(-1).index_select(0, place.reshape(-1)).view(place.shape).T
+        x, count = cell_means(x), cell_counts(len(x)).to(x)[:, None]
+        return Sorted(x, *_mean_and_deviation(x, count), self.median, self.scale, place.shape[1])
+
+    def in_cells(self) -> Sorted:
+        """The means of cells in place of the rows."""
+        return Sorted(cell_means(self.x), self.mean, self.deviation, self.median, self.scale, len(self.x))
+
+    def smoothed(self, bandwidth: float, width: float | None, at: tuple[float, ...]) -> Tensor:
+        """`local_linear` of the rows, or after asinh with a width, at K points: (K, D)."""
+        return local_linear(self.x if width is None else self.bent(width), bandwidth, at, self.rows)
 
 
-def _picked(x: Tensor, place: Tensor) -> Tensor:
-    return x.T.reshape(-1).index_select(0, place.reshape(-1)).view(place.shape).T
+def _mean_and_deviation(x: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of rows (n, D), in a fifth of the time of torch's; 1 for a constant.
 
-
-def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (D,) of rows (n, D), in a fifth of the time of torch's; 1 for a constant."""
-    mean = x.mean(0)
-    deviation = (x - mean).square_().mean(0).sqrt()
+    Where there is a ``count`` (n, 1), each row counts so often.
+    """
+    share = 1 / len(x) if count is None else count / count.sum()
+    mean = (x * share).sum(0)
+    deviation = (x - mean).square_().mul_(share).sum(0).sqrt()
     return mean, torch.where(deviation <= 1e-12 * mean.abs(), 1.0, deviation)
 
 
@@ -116,6 +129,7 @@ def smoothed_asinh(data: Sorted, u: Tensor, bandwidth: float, width: float) -> Q
 def estimated(data: Sorted, estimates: Sequence[Estimate], u: Tensor) -> Quantiles:
     """Several estimates at once: values and slopes (K, estimates, D)."""
     u = u.to(data.x.dtype)
+    at = tuple(u[:, 0].tolist())
     value = data.x.new_empty(len(u), len(estimates), data.x.shape[1])
     slope, flattest = torch.empty_like(value), torch.empty_like(value[0])
     for i, (bandwidth, width) in enumerate((e.bandwidth, e.width) for e in estimates):
@@ -123,8 +137,7 @@ def estimated(data: Sorted, estimates: Sequence[Estimate], u: Tensor) -> Quantil
             value[:, i] = data.mean + data.deviation * u
             flattest[i] = 0
         else:
-            rows = data.x if width is None else data.bent(width)
-            value[:, i] = local_linear(rows, bandwidth, tuple(u[:, 0].tolist()))
+            value[:, i] = data.smoothed(bandwidth, width, at)
             flattest[i] = FLATTEST * data.scale if width is None else FLATTEST / width
     value, slope = _monotone(value, u, flattest)
     for i, (bandwidth, width) in enumerate((e.bandwidth, e.width) for e in estimates):

@@ -142,14 +142,12 @@ def _gains(x: Tensor, u: Tensor, knots: int) -> tuple[Tensor, Tensor, Tensor]:
     dtype, (x, label) = x.dtype, sorted_rows(x)
     whole = Sorted.of(x.T)
     rows = whole.in_units()
-    for bend in {estimate.width for estimate in ESTIMATES if estimate.width}:
-        rows.bent(bend)  # of all rows at once, not anew in each fold
     width = clump_width(rows.x, (whole.deviation / whole.scale).float()).double() * whole.scale
     sums = torch.zeros(2, 2, len(ESTIMATES) + 2, len(x), dtype=torch.float64, device=x.device)
     for train, test, weight in folds(label):
         held = _taken(x, test)
         identity = _single(normal_log_prob(held) + whole.scale.log()[:, None])
-        peaks = _peak_scores(_taken(x, train), held, width, knots) + whole.scale.log().float()[:, None, None]
+        peaks = _peak_scores(x, train, held, width, knots) + whole.scale.log().float()[:, None, None]
         held = ((held - whole.median[:, None]) / whole.scale[:, None]).float()
         scores = torch.cat([_scores(rows.some(train), held, u), peaks], 1)
         for gains, simpler in zip(sums, (identity[:, None], scores[:, :1]), strict=True):
@@ -169,15 +167,16 @@ def _scores(data: Sorted, test: Tensor, u: Tensor) -> Tensor:
     return SortedPoints.of(test, data.median, data.scale).log_prob(q.value, q.slope, u)
 
 
-def _peak_scores(train: Tensor, test: Tensor, width: Tensor, knots: int) -> Tensor:
+def _peak_scores(x: Tensor, train: Tensor, test: Tensor, width: Tensor, knots: int) -> Tensor:
     """Log-densities (D, 2, m) of held-out rows (D, m) by the estimates of peaks anywhere and evenly spaced.
 
-    Fitted to sorted columns (D, r); as bad as can be where there are no peaks.
+    Fitted to the rows at the places ``train`` (D, r) of sorted columns x (D, n); as bad as can be where there are no
+    peaks.
     """
     scores = torch.full((len(test), 2, test.shape[1]), WORST, device=test.device)
     clumps = (width > 0) & (knots >= FEWEST_KNOTS)
     if bool(clumps.any()):
-        data = Sorted.of(train[clumps].T)
+        data = Sorted.of(_taken(x, train[clumps]).T)
         for i, even in enumerate((False, True)):
             z, log_slope = rq_spline(test[clumps].T, *peaked(data, width[clumps], knots, even=even))
             scores[clumps, i] = _single((normal_log_prob(z) + log_slope).T)
