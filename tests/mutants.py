@@ -112,6 +112,7 @@ MUTANTS = [
     Mutant("ops/_spline_bins.py", "torch.ge(b, 1,", "torch.ge(b, 2,", "tests/test_spline_bins.py"),
     Mutant("ops/_normals_far.py", "torch.lerp(p, q, 0.5 + 0.5 * right)", "torch.minimum(p, q)", "tests/test_normals.py"),
     Mutant("ops/_spline_traced.py", "torch.where(slope < torch.inf, found, slope)", "found", "tests/test_spline_traced.py -k logarithm"),
+    Mutant("ops/_spline_traced.py", "past = x >= found", "past = x > found", "tests/test_spline_traced.py -k bins"),
     Mutant("ops/_spline_traced.py", "0.14201383", "0.1421", "tests/test_spline_traced.py -k logarithm"),
     Mutant("ops/_spline_traced.py", "(end - x + (side - width))", "(end - x)", "tests/test_spline_traced.py -k edges"),
     Mutant("ops/_normals.py", "by_density - by_tail", "by_density + by_tail", "tests/test_normals.py"),

@@ -133,3 +133,16 @@ def test_its_logarithm_over_all_slopes():
     edges = _spline_traced._log(torch.tensor([-1.0, 0.0, 1e-45, torch.inf, torch.nan]))
     expected = torch.tensor([least, least, least, torch.inf, torch.nan]).log()
     torch.testing.assert_close(edges, expected, rtol=2e-7, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("count", range(2, _spline_traced.MOST_KNOTS + 1))
+def test_its_bins_are_those_of_an_index(count):
+    g = torch.Generator().manual_seed(count)
+    knots, others = torch.rand(count, 3, generator=g).cumsum(0), torch.rand(count, 3, generator=g)
+    knots[count // 2] = knots[count // 2 - 1]  # a bin of no width
+    between = torch.rand(40, 3, generator=g) * knots[-1]
+    x = torch.cat([knots, between, knots[:1] - 1, knots[-1:] + 1, torch.full((1, 3), torch.nan)])
+    index = module.bin_index(x, knots)
+    expected = [module.take(table, index + end) for table in (knots, others) for end in (0, 1)]
+    for mine, theirs in zip(_spline_traced._ends(x, knots, others), expected, strict=True):
+        assert torch.equal(mine.expand_as(theirs), theirs)

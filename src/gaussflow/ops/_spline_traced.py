@@ -1,7 +1,7 @@
 r"""The spline in a form that a compiler makes one loop of: no index, few numbers to read, few divisions.
 
-What the tables say at both ends of a bin is chosen by comparing with one inner knot after the other, which a processor
-does for sixteen numbers at a time, where reading by an index goes one by one. The formulas are those of
+What the tables say at both ends of a bin is chosen by comparing with knots, which a processor does for sixteen numbers
+at a time, where reading by an index goes one by one. The formulas are those of
 `gaussflow.ops.spline`; with :math:`q = s / D` the slope is :math:`q^2 (d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2)`:
 one logarithm for both. A slope below the smallest normal number has the logarithm of that.
 """
@@ -22,7 +22,7 @@ LOG_SERIES = (0.33333331, -0.25000808, 0.20001267, -0.16623801, 0.14201383, -0.1
 
 def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Values and log-slopes (...) of x (...) under tables (K, ...), as `gaussflow.ops.spline.rq_spline` has them."""
-    x0, x1, z0, z1, d0, d1 = _chosen(x, xs, xs[:-1], xs[1:], zs[:-1], zs[1:], slopes[:-1], slopes[1:])
+    x0, x1, z0, z1, d0, d1 = _ends(x, xs, zs, slopes)
     inside = torch.clamp(x, xs[0], xs[-1])
     per_w, xi, rest = _local(inside, x0, x1)
     h = _side(z1 - z0)
@@ -33,7 +33,7 @@ def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, 
 
 def inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """Points and log-slopes of the inverse (...), as `gaussflow.ops.spline.rq_spline_inverse` has them."""
-    z0, z1, x0, x1, d0, d1 = _chosen(z, zs, zs[:-1], zs[1:], xs[:-1], xs[1:], slopes[:-1], slopes[1:])
+    z0, z1, x0, x1, d0, d1 = _ends(z, zs, xs, slopes)
     inside = torch.clamp(z, zs[0], zs[-1])
     _, eta, rest = _local(inside, z0, z1)
     w = _side(x1 - x0)
@@ -47,13 +47,18 @@ def inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, 
     return saturate(x0 + w * xi + outside / torch.where(outside > 0, d1, d0)), -_log(largest * slope)
 
 
-def _chosen(x: Tensor, knots: Tensor, *tables: Tensor) -> list[Tensor]:
-    """What each of the tables (K - 1, ...) of bins says of the bin of ``knots`` (K, ...) that holds x (...)."""
-    found = [table[0] for table in tables]
-    for k, knot in enumerate(knots[1:-1].unbind(0), 1):
-        past = x >= knot
-        found = [torch.where(past, table[k], before) for table, before in zip(tables, found, strict=True)]
-    return found
+def _ends(x: Tensor, *tables: Tensor) -> list[Tensor]:
+    """What each of the tables (K, ...) says at both ends of the bin of the first that holds x (...).
+
+    All bins are halved until one is left: three comparisons for eight bins, and ten choices for each table.
+    """
+    found = [list(table.unbind(0)) for table in tables]
+    while (last := len(found[0]) - 1) > 1:
+        middle = (last + 1) // 2
+        past = x >= found[0][middle]
+        halves = ((table[: middle + 1], table[last - middle :]) for table in found)
+        found = [[torch.where(past, high, low) for low, high in zip(*both, strict=True)] for both in halves]
+    return [end for table in found for end in table]
 
 
 def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
