@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gaussflow.ops._sort import count_up_to, sorted_columns
+from gaussflow.ops._sort import ascending_order, count_up_to, sorted_columns
 from gaussflow.ops.quantile import spread_ties
 from gaussflow.ops.spline import rq_spline
 from gaussflow.transforms._estimates import ESTIMATES, Sorted, normal_knots, normal_log_prob
@@ -25,6 +25,19 @@ def rows(kind: str, n: int = 700, seed: int = 0) -> torch.Tensor:
 
 def scores(points, q, u):
     return points.log_prob(q.value[:, None], q.slope[:, None], u)[:, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 700, 8192, 8193])
+def test_places_are_those_of_the_values_in_order(n):
+    y = torch.randn(3, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y[1] *= 1e-2
+    y[2, : n // 2] = torch.tensor([1e30, -1e12])[torch.arange(n // 2) % 2]
+    order = ascending_order(y)
+    assert torch.equal(order.sort(1).values, torch.arange(n).expand(3, n))
+    found, want = y.gather(1, order), y.sort(1).values
+    assert float(((found - want).abs() / (1 + want.abs()).square()).max()) < 1e-4
+    far = want.abs() > 100
+    torch.testing.assert_close(found[far].sign(), want[far].sign(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_BITS = 13  # of 32 that places may take: the rest tells values apart
+
 
 def sorted_columns(x: Tensor) -> Tensor:
     """Every column of x (n, D) in ascending order, in the precision of x, as a contiguous transpose (D, n).
@@ -16,6 +18,20 @@ def sorted_columns(x: Tensor) -> Tensor:
     if columns.device.type != "cpu" or columns.dtype not in (torch.float32, torch.float64):
         return columns.sort(1).values
     return torch.from_numpy(np.sort(columns.detach().numpy(), axis=1))
+
+
+def ascending_order(y: Tensor) -> Tensor:
+    """The places (k, n) of the values of y (k, n) in ascending order, those within some 1e-5 of 1 + |y| in any order.
+
+    On a CPU, for at most 8192 values, NumPy sorts 32 bits that hold the value and, in the last ones, its place: a third
+    of the time of an exact order. Values are drawn in to (-4, 4) first, so that a far one costs the others nothing.
+    """
+    bits = max(1, (y.shape[1] - 1).bit_length())
+    if y.device.type != "cpu" or bits > MOST_BITS:
+        return y.argsort(1)
+    keys = (y / (1 + y.abs() / 4)).mul_(2.0 ** (28 - bits)).int().mul_(2**bits)
+    keys.add_(torch.arange(y.shape[1], dtype=torch.int32)).numpy().sort(axis=1)
+    return keys.bitwise_and_(2**bits - 1).long()
 
 
 def run_sums(columns: Tensor, count: Tensor) -> Tensor:
