@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gaussflow import MLP, AffineCoupling, SplineCoupling
-from gaussflow.transforms import _coupling, _coupling_gradients
+from gaussflow.transforms import _coupling, _coupling_gradients, _coupling_rows
 from gaussflow.transforms._coupling_gradients import Affine, Squash
 from gaussflow.transforms.coupling import _back, _forth
 
@@ -28,27 +28,6 @@ def rows(n, columns=D, seed=1):
     return torch.randn(n, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("context_dim", [0, 2])
-@pytest.mark.parametrize("kind", ["affine", "spline"])
-@pytest.mark.parametrize("mask", MASKS)
-def test_rows_in_pieces_are_the_rows_at_once(mask, kind, context_dim, monkeypatch):
-    layer, x = coupling(kind, mask, context_dim), rows(103)
-    context = rows(103, context_dim, 2) if context_dim else None
-    kept = x.clone()
-    with torch.no_grad():
-        whole = layer(x, context), layer.inverse(x, context)
-        calls = []
-        plain = type(layer)._in_pieces
-        monkeypatch.setattr(type(layer), "_in_pieces", lambda *a: (calls.append(1), plain(*a))[1])
-        monkeypatch.setattr(_coupling, "PIECE", 10 * D)
-        monkeypatch.setattr(_coupling, "FEWEST", 100)
-        pieces = layer(x, context), layer.inverse(x, context)
-    assert len(calls) == 2
-    assert torch.equal(x, kept)
-    for a, b in zip(whole, pieces, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-
-
 def test_a_conditioner_that_mixes_rows_sees_all_of_them(monkeypatch):
     class Mean(torch.nn.Module):
         def forward(self, x):
@@ -57,8 +36,8 @@ def test_a_conditioner_that_mixes_rows_sees_all_of_them(monkeypatch):
     layer, x = AffineCoupling(D, MASKS["even"], Mean(), dtype=torch.float64), rows(50)
     with torch.no_grad():
         whole = layer(x)
-        monkeypatch.setattr(_coupling, "PIECE", 10 * D)
-        monkeypatch.setattr(_coupling, "FEWEST", 1)
+        monkeypatch.setattr(_coupling_rows, "PIECE", 10 * D)
+        monkeypatch.setattr(_coupling_rows, "FEWEST", 1)
         for a, b in zip(whole, layer(x), strict=True):
             assert torch.equal(a, b)
 

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from gaussflow.nets.mlp import MLP
-from gaussflow.ops._eager import plain_eager
 from gaussflow.ops.bounds import squash
 from gaussflow.transforms._coupling_gradients import Squash, Unweave, Weave, plain_numbers, plain_training
+from gaussflow.transforms._coupling_rows import through_rows
 from gaussflow.transforms.base import Transform
 
 IndexSet: TypeAlias = Sequence[int] | Sequence[bool] | Tensor
 Conditioner: TypeAlias = nn.Module | Callable[[int, int], nn.Module]
-
-PIECE, FEWEST = 2**18, 2**20  # numbers of rows that go through a layer together; of those, for fewer it does not pay
+Net: TypeAlias = Callable[[Tensor], Any]
 
 RADIUS = 6.0
 """Data of a few standard deviations pass to the conditioner nearly as they are; at 6 they are halved."""
@@ -33,6 +32,11 @@ class Coupling(Transform):
     the context as it is; its P = ``numbers_each`` numbers for each coordinate that moves are cast to the dtype of ``x``
     and handed to `_move` and `_move_back`.
     """
+
+    keeps = False  # whether of few rows it keeps what its conditioner held, and not what autograd keeps
+    _kept: Tensor
+    _moved: Tensor
+    _order: Tensor
 
     def __init__(
         self,
@@ -54,10 +58,10 @@ class Coupling(Transform):
         self.register_buffer("_kept", torch.tensor(kept, device=device), persistent=False)
         self.register_buffer("_moved", torch.tensor(moved, device=device), persistent=False)
         self.register_buffer("_order", order.to(device), persistent=False)
-        sizes = len(kept) + self.context_dim, len(moved) * self._numbers_each
+        self.sizes = len(kept) + self.context_dim, len(moved) * self._numbers_each
         if conditioner is None:
             conditioner = partial(MLP, zero_last=True, dtype=dtype, device=device)
-        self.conditioner = _build(owner, conditioner, sizes).to(device=device, dtype=dtype)
+        self.conditioner = _build(owner, conditioner, self.sizes).to(device=device, dtype=dtype)
 
     @abstractmethod
     def _move(self, x: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,13 +73,11 @@ class Coupling(Transform):
 
     @override
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self._door(x, context)
-        return self._through(self._move, x, context)
+        return self._through(False, x, context)
 
     @override
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        self._door(z, context, "z")
-        return self._through(self._move_back, z, context)
+        return self._through(True, z, context)
 
     @override
     def config(self) -> dict[str, Any]:
@@ -86,39 +88,39 @@ class Coupling(Transform):
             "context_dim": self.context_dim,
         }
 
-    def _through(
-        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if self._by_rows(x, context):
-            return self._in_pieces(move, x, context)
+    def _through(self, back: bool, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if (found := through_rows(self, back, x, context)) is not None:
+            return found
+        self._door(x, context, "z" if back else "x")
+        return self._plainly(back, x, context, self.conditioner)
+
+    def _plainly(self, back: bool, x: Tensor, context: Tensor | None, net: Net) -> tuple[Tensor, Tensor]:
+        """All rows at once, with derivatives of any order; ``net`` says what the conditioner says."""
         kept, moved = self._cut(x)
-        moved, slopes = move(moved, self._see(kept, context))
+        numbers = self._see(kept, context, net)
+        moved, slopes = self._move_back(moved, numbers) if back else self._move(moved, numbers)
         return self._joined(kept, moved), slopes.sum(-1)
 
-    def _by_rows(self, x: Tensor, context: Tensor | None) -> bool:
-        """Whether many rows (N, D) go through without gradients, and the conditioner answers each row by itself."""
-        if not plain_eager() or x.dim() != 2 or x.numel() < FEWEST or x.device.type != "cpu":
-            return False
-        return type(self.conditioner) is MLP and (context is None or context.shape[:-1] == x.shape[:-1])
+    def _move_rows(self, back: bool, x: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        """Without gradients: x (n, M), as the answer (n, P M) says, to z (n, M) and the log-determinants (n,)."""
+        value, slopes = (self._move_back if back else self._move)(x, self._numbers_of(said))
+        return value, slopes.sum(-1)
 
-    def _in_pieces(
-        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, context: Tensor | None
+    def _gradients_of_rows(
+        self, back: bool, x: Tensor, said: Tensor, by_value: Tensor, by_ladj: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """A cache full of rows at a time: a temporary of all of them is page-faulted anew in every layer."""
-        z, ladj = torch.empty_like(x), x.new_empty(len(x))
-        step = max(1, PIECE // self.dim)
-        given = [None] * len(x.split(step)) if context is None else context.split(step)
-        for piece, some, out, total in zip(x.split(step), given, z.split(step), ladj.split(step), strict=True):
-            kept, moved = (piece.index_select(-1, self.get_buffer(name)) for name in ("_kept", "_moved"))
-            value, slope = self._move_over(move, moved, self._see(kept, some))
-            self._join_into(kept, value, out)
-            total.copy_(slope)
-        return z, ladj
+        """The gradients of x (n, M) and of the answer (n, P M), from those of z (n, M) and log-determinants (n,)."""
+        with torch.enable_grad():
+            leaves = x.detach().requires_grad_(), said.detach().requires_grad_()
+            value, slopes = (self._move_back if back else self._move)(leaves[0], self._numbers_of(leaves[1]))
+        grads = by_value, by_ladj[:, None].expand_as(slopes)
+        by_x, by_said = torch.autograd.grad((value, slopes), leaves, grads)
+        return by_x, by_said
 
     def _cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates that stay and those that move; where they lie regularly, as views."""
         if self._slices is None:
-            return x.index_select(-1, self.get_buffer("_kept")), x.index_select(-1, self.get_buffer("_moved"))
+            return x.index_select(-1, self._kept), x.index_select(-1, self._moved)
         kept, moved = self._slices
         if kept.step == 1:  # both at once: backward they are joined, where two slices would each be padded and added
             parts = x.split([min(kept.stop, moved.stop), self.dim - min(kept.stop, moved.stop)], -1)
@@ -137,7 +139,7 @@ class Coupling(Transform):
     def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
         """All coordinates in their places: picking single columns costs as much as a product, joining halves little."""
         if self._slices is None:
-            return torch.cat([kept, moved], -1).index_select(-1, self.get_buffer("_order"))
+            return torch.cat([kept, moved], -1).index_select(-1, self._order)
         parts = [kept, moved] if self._kept_first else [moved, kept]
         if self._slices[0].step == 1:
             return torch.cat(parts, -1)
@@ -149,7 +151,7 @@ class Coupling(Transform):
     def _join_into(self, kept: Tensor, moved: Tensor, out: Tensor) -> None:
         """Write all coordinates into their places in ``out`` (n, D), contiguous."""
         if self._slices is None:
-            torch.index_select(torch.cat([kept, moved], -1), -1, self.get_buffer("_order"), out=out)
+            torch.index_select(torch.cat([kept, moved], -1), -1, self._order, out=out)
             return
         parts = [kept, moved] if self._kept_first else [moved, kept]
         if self._slices[0].step == 1:
@@ -157,20 +159,26 @@ class Coupling(Transform):
         else:  # every second number: the pairs of a complex number are written in an eighth of the time of a stack
             torch.complex(*parts, out=torch.view_as_complex(out.view(len(out), -1, 2)))
 
-    def _move_over(
-        self, move: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, numbers: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What ``move`` gives of x and numbers, which may be written over, the log-slopes summed."""
-        value, slopes = move(x, numbers)
-        return value, slopes.sum(-1)
+    def _picked(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The coordinates that stay and those that move, without gradients: single columns as copies."""
+        if self._slices is None or self._slices[0].step > 1:
+            return x.index_select(-1, self._kept), x.index_select(-1, self._moved)
+        kept, moved = self._slices
+        return x[:, kept], x[:, moved]
 
-    def _see(self, kept: Tensor, context: Tensor | None) -> Tensor:
+    def _squashed(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the conditioner sees of rows, without gradients, and by what the kept coordinates were divided."""
+        divisor = torch.add(kept.new_ones(()), kept.abs(), alpha=1 / RADIUS)
+        seen = kept / divisor
+        return seen if context is None else torch.cat([seen, context], -1), divisor
+
+    def _see(self, kept: Tensor, context: Tensor | None, net: Net) -> Tensor:
         """What the conditioner says of the kept coordinates (..., |Ω|): numbers (P, ..., M) in their dtype."""
         batch, m = kept.shape[:-1], self.dim - kept.shape[-1]
         seen: Tensor = Squash.apply(kept, RADIUS) if plain_training(kept) else squash(kept, RADIUS)  # type: ignore[no-untyped-call]
         if self.context_dim and context is not None:
             seen = torch.cat([seen, self._spread(context, batch).to(kept.dtype)], -1)
-        said = self.conditioner(seen)
+        said = net(seen)
         wanted = (*batch, self._numbers_each * m)
         if not isinstance(said, Tensor) or said.shape != wanted:
             got = f"shape {tuple(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
@@ -179,7 +187,11 @@ class Coupling(Transform):
                 f"It gives {self._numbers_each} numbers for each of the {m} coordinates that move."
             )
         # Under autocast a conditioner answers in half precision; the map itself keeps the precision of x.
-        numbers: Tensor = said.to(kept.dtype).unflatten(-1, (self._numbers_each, m))
+        return self._numbers_of(said.to(kept.dtype))
+
+    def _numbers_of(self, said: Tensor) -> Tensor:
+        """The answer of the conditioner (..., P M) as numbers (P, ..., M)."""
+        numbers: Tensor = said.unflatten(-1, (self._numbers_each, -1))
         return numbers.movedim(-2, 0)
 
 
