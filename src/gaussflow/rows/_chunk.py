@@ -12,7 +12,7 @@ from torch import Tensor
 from gaussflow._check import check_finite, check_tensor
 from gaussflow.rows.base import Chunk, Map
 
-CHUNK_ELEMENTS = 2**18  # 2 MiB of float64: larger temporaries page-fault, smaller ones pay call overhead
+CHUNK_ELEMENTS = 2**17  # 1 MiB of float64: larger temporaries page-fault, smaller ones pay call overhead
 
 
 def check_chunk(x: object, context: object, offset: int = 0) -> None:

@@ -16,6 +16,8 @@ Chunk: TypeAlias = tuple[Tensor, Tensor | None]
 Map: TypeAlias = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 Sums: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
+SUMMED = 2**16  # numbers summed over at once: what is computed of them in double precision stays in the second cache
+
 
 class Rows(ABC):
     """N rows of D coordinates, each with C context coordinates or none, that can be summed over.
@@ -116,9 +118,11 @@ class Rows(ABC):
         """
         with torch.no_grad():
             totals = f(*self._empty())  # fixes the shapes, so that a rank without rows adds zeros
+            step = max(1, SUMMED // self.dim)
             for x, c in self.chunks():
-                part = f(x.double(), None if c is None else c.double())
-                totals = tuple(t + p for t, p in zip(totals, part, strict=True))
+                for i in range(0, len(x), step):
+                    part = f(x[i : i + step].double(), None if c is None else c[i : i + step].double())
+                    totals = tuple(t + p for t, p in zip(totals, part, strict=True))
         return self._add_ranks(totals)
 
     def range(self) -> tuple[Tensor, Tensor]:

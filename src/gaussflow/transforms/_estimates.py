@@ -59,8 +59,8 @@ class Sorted:
 
     def columns(self, mine: Tensor) -> Sorted:
         """Those of some coordinates, a mask or index (D,)."""
-        parts = (t[..., mine] for t in (self.x, self.mean, self.deviation, self.median, self.scale))
-        return Sorted(*parts, self.rows)
+        mean, deviation, median, scale = (t[mine] for t in (self.mean, self.deviation, self.median, self.scale))
+        return Sorted(self.x.T[mine].T, mean, deviation, median, scale, self.rows)
 
     def in_units(self) -> Sorted:
         """The rows less the median, in units of the scale, in single precision: at most some 1e5 whatever they were."""

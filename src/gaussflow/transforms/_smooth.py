@@ -27,8 +27,8 @@ from gaussflow.transforms._peaks import clump_width
 from gaussflow.transforms._sorted_scores import SortedPoints
 
 FIT_ROWS = 16384  # rows that estimates are compared on, and the one believed is made from
-COLUMNS = 16  # looked at together: the estimates of all columns at once would need more memory than the rows
-FIT_COLUMNS = 8  # fitted together, likewise
+COLUMNS = 64  # looked at together: more would need more memory than the rows, fewer more time for calls
+FIT_COLUMNS = 16  # fitted together, likewise
 STANDARD_ERRORS = 1.0  # by so many a richer estimate has to win on a coordinate
 SURE_ALONE = 4.0  # standard errors that need no support by other coordinates
 MOST_OF_A_ROW = 10.0  # nats that one row may count in favour of an estimate: an outlier is one row among many
@@ -71,10 +71,11 @@ def _fitted(x: Tensor, chosen: Tensor, width: Tensor, ends: Tensor, knots: int) 
     value, slope = u.repeat(1, x.shape[1]), torch.ones_like(u).repeat(1, x.shape[1])
     y, moved = value.clone(), chosen >= 0
     data = Sorted.of(x[:, moved].double())
+    cells = data.in_cells()
     for i, estimate in enumerate(ESTIMATES):
         mine = chosen == i
         if bool(mine.any()):
-            q = estimate(data.columns(mine[moved]), u)
+            q = estimate(cells.columns(mine[moved]), u)
             value[:, mine], slope[:, mine] = q.value, q.slope
     _reach_out(value, slope, u, *ends)
     y[:, moved] = (value[:, moved] - data.median) / data.scale
