@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 import torch
 
-from gaussflow.ops.quantile import local_linear, normal_scores, spread_ties
+from gaussflow.ops.quantile import cell_counts, cell_means, local_linear, normal_scores, spread_ties
 
 
 def test_scores_are_those_of_blom() -> None:
@@ -48,3 +48,27 @@ def test_rows_without_ties_and_constants_are_left_alone() -> None:
 def test_beyond_the_outermost_rows_the_last_line_goes_on() -> None:
     ends = local_linear(normal_scores(100).exp()[:, None], 0.3, (3.0, 4.0, 5.0))[:, 0]
     torch.testing.assert_close(ends[2] - ends[1], ends[1] - ends[0], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("bandwidth", [0.03, 0.1, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("n", [2, 50, 3000, 16384])
+def test_means_of_cells_stand_for_the_rows(n: int, bandwidth: float) -> None:
+    x = 1e3 + torch.randn(n, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64).sort(0).values.exp()
+    at = (-4.0, -1.0, 0.0, 0.3, 2.5)
+    means = cell_means(x)
+    assert len(means) == len(cell_counts(n)) <= min(n, 1600)
+    assert cell_counts(n).sum() == n
+    torch.testing.assert_close(
+        local_linear(means, bandwidth, at, n), local_linear(x, bandwidth, at), rtol=1e-12, atol=1e-10
+    )
+
+
+def test_averages_lose_nothing_that_a_band_sees() -> None:
+    """Weights of all rows, one by one, against those of cells."""
+    n, h, x = 3000, 0.1, torch.linspace(-3, 3, 3000, dtype=torch.float64)[:, None].sin()
+    u, scores = torch.tensor([-1.0, 0.0, 0.7], dtype=torch.float64)[:, None], normal_scores(3000)
+    w = torch.exp(-((scores - u) / h).square() / 2)
+    line = torch.stack([torch.ones_like(w), scores - u], -1)
+    normal = line.mT @ (w[..., None] * line)
+    want = torch.linalg.solve(normal, line.mT @ (w[..., None] * x))[:, 0]
+    torch.testing.assert_close(local_linear(cell_means(x), h, tuple(u[:, 0].tolist()), n), want, atol=2e-4, rtol=0)

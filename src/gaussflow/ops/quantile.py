@@ -142,7 +142,8 @@ def _rate(bandwidth: float) -> float:
 @lru_cache(maxsize=32)
 def _counts(n: int, rate: float) -> Tensor:
     """How many of n rows the cells hold, (m,), so many cells in one unit of the normal axis."""
-    return (normal_scores(n) * rate).floor().unique_consecutive(return_counts=True)[1]
+    count: Tensor = torch.unique_consecutive((normal_scores(n) * rate).floor(), return_counts=True)[1]
+    return count
 
 
 @lru_cache(maxsize=32)
