@@ -5,6 +5,7 @@ import torch
 from scipy.linalg import hadamard
 
 from gaussflow import HadamardRotation
+from gaussflow.ops import hadamard as hadamard_module
 from gaussflow.ops import walsh_hadamard
 
 F64 = torch.float64
@@ -84,3 +85,16 @@ def test_signs_keep_structured_rows_from_piling_up():
     rows = torch.cat([torch.ones(1, 64, dtype=F64), dense(64)[:4]]) / 8
     z = HadamardRotation(64, 1, dtype=F64)(rows)[0]
     assert float((z.abs().amax(1) / z.norm(dim=1)).max()) < 0.7  # without signs a constant row becomes one coordinate
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("dim", [64, 100, 128, 257])
+def test_rows_in_pieces_are_the_rows_at_once(dim, inverse, monkeypatch):
+    x = torch.randn(3, 7, dim, generator=torch.Generator().manual_seed(dim), dtype=F64)
+    whole, calls, plain = walsh_hadamard(x, inverse), [], hadamard_module._by_products
+    monkeypatch.setattr(hadamard_module, "_by_products", lambda *a: (calls.append(1), plain(*a))[1])
+    monkeypatch.setattr(hadamard_module, "MANY", 100)
+    monkeypatch.setattr(hadamard_module, "PIECE", 4 * dim)
+    torch.testing.assert_close(walsh_hadamard(x, inverse), whole, rtol=1e-13, atol=1e-13)
+    assert len(calls) == (1 if dim == 64 else 6)
+    assert walsh_hadamard(x.clone().requires_grad_(), inverse).requires_grad

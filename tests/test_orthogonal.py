@@ -165,3 +165,32 @@ def test_cayley_by_a_square_is_that_by_a_solve(dim, size, dtype, monkeypatch):
             torch.testing.assert_close(q.double(), solved, rtol=0, atol=1e-12 if dtype == F64 else 3e-6)
             assert size > 0 or torch.equal(q, torch.eye(dim, dtype=dtype) if given is None else given)
     assert bool(made) == (24 <= dim <= 96 and size < orthogonal.GENTLE)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("rows", [2, 11, 40])
+@pytest.mark.parametrize("count", [1, 3, 5, 9, 70])
+def test_many_reflections_of_many_rows_by_one_matrix_are_those_one_by_one(count, rows, inverse, monkeypatch):
+    monkeypatch.setattr(orthogonal, "BLOCK", 4)
+    generator = torch.Generator().manual_seed(count)
+    x = torch.randn(rows, 5, generator=generator, dtype=F64).requires_grad_()
+    v = torch.randn(count, 5, generator=generator, dtype=F64).requires_grad_()
+    z = x
+    for u in v.flip(0) if inverse else v:
+        z = z - 2 * (z @ u)[:, None] * u / u.square().sum()
+    found = householder(x.view(-1, 1, 5), v, inverse).view(-1, 5)
+    torch.testing.assert_close(found, z, rtol=0, atol=1e-12)
+    weights = torch.randn(rows, 5, generator=generator, dtype=F64)
+    for a, b in zip(*(torch.autograd.grad((f * weights).sum(), (x, v)) for f in (found, z)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+def test_many_reflections_of_many_rows_multiply_them_once(monkeypatch):
+    seen = []
+    plain = orthogonal._reflected
+    monkeypatch.setattr(orthogonal, "_reflected", lambda rows, blocks: (seen.append(len(rows)), plain(rows, blocks))[1])
+    few, many = torch.randn(4, 16), torch.randn(16, 16)
+    for rows in (8, 100):
+        householder(torch.randn(rows, 16), few)
+        householder(torch.randn(rows, 16), many)
+    assert seen == [8, 8, 100, 16]

@@ -68,6 +68,14 @@ def in_steps(f: Callable[[Tensor], tuple[Tensor, Tensor]], step: int, x: Tensor)
     return first, second
 
 
+def one_in_steps(f: Callable[[Tensor], Tensor], step: int, x: Tensor) -> Tensor:
+    """One value of every number of x (N, D), ``step`` rows at a time."""
+    found = x.new_empty(x.shape)
+    for part, target in zip(x.split(step), found.split(step), strict=True):
+        target.copy_(f(part))
+    return found
+
+
 def is_traced(tensors: tuple[Tensor, ...]) -> bool:
     """Whether something else than plain evaluation and backward differentiation is under way."""
     return torch.compiler.is_compiling() or is_transformed(tensors)

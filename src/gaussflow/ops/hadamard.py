@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 from gaussflow._check import check_tensor
+from gaussflow.ops._eager import plain_eager
 from gaussflow.ops._kernels import REFERENCES, take_kernel
+from gaussflow.ops._recompute import one_in_steps
 
 RADIX_BITS = 6  # dense factors of side up to 64: large enough for a matrix product to be fast, small enough to be cheap
+MANY = 2**23  # numbers from which on what lies between two factors takes longer to page-fault than to copy once more
+PIECE = 2**17  # numbers that go through all factors together, and stay in the cache
 LARGEST = 2**13  # the largest block that a kernel holds whole
 
 
@@ -49,6 +53,9 @@ def walsh_hadamard(x: Tensor, inverse: bool = False) -> Tensor:
 
         found: Tensor = hadamard(x, inverse)
         return found
+    if dim > 1 << RADIX_BITS and x.numel() > MANY and x.device.type == "cpu" and plain_eager(x):
+        step = max(1, PIECE // dim)
+        return one_in_steps(lambda part: _by_products(part, inverse), step, x.reshape(-1, dim)).reshape(x.shape)
     return _by_products(x, inverse)
 
 

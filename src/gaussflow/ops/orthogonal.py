@@ -160,6 +160,8 @@ def householder(x: Tensor, vectors: Tensor, inverse: bool = False) -> Tensor:
     :math:`H_1 \cdots H_k = I - U T U^\top` with :math:`T^{-1} = \operatorname{striu}(U^\top U) + \tfrac12 I`
     (Schreiber & Van Loan 1989; the inverse of T in Joffrain et al. 2006), so k reflections are two thin products,
     O(kD) a row, in blocks of at most 64. The entries of T are at most 4 whatever the vectors are, equal ones included.
+    Where k is more than half of D and rows are many, the matrix of all reflections is made first: one product with it
+    is less than two with all vectors.
 
     Parameters
     ----------
@@ -184,13 +186,30 @@ def householder(x: Tensor, vectors: Tensor, inverse: bool = False) -> Tensor:
     """
     check_last("householder", x, vectors.shape[-1])
     rows = x.reshape(-1, x.shape[-1])
-    blocks = unit(vectors).split(BLOCK)
+    blocks = _triangles(unit(vectors), inverse)
+    dim, count = vectors.shape[1], 2 * len(vectors)  # by blocks that many products with a vector for each row
+    if not torch.compiler.is_compiling() and count * (len(rows) - dim) > dim * len(rows):
+        return (rows @ _reflected(torch.eye(dim, dtype=x.dtype, device=x.device), blocks)).reshape(x.shape)
+    return _reflected(rows, blocks).reshape(x.shape)
+
+
+def _triangles(vectors: Tensor, inverse: bool) -> list[tuple[Tensor, Tensor]]:
+    """U and T U of blocks of unit vectors (k, D), in the order in which they come."""
+    found = []
+    blocks = vectors.split(BLOCK)
     for u in reversed(blocks) if inverse else blocks:
         half = torch.eye(len(u), dtype=u.dtype, device=u.device) / 2
         triangle = (u @ u.mT).triu(1) + half
         tu = torch.linalg.solve_triangular(triangle.mT if inverse else triangle, u, upper=not inverse)
+        found.append((u, tu))
+    return found
+
+
+def _reflected(rows: Tensor, blocks: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Rows after all blocks of reflections, one block after the other."""
+    for u, tu in blocks:
         rows = torch.addmm(rows, rows @ u.mT, tu, alpha=-1)
-    return rows.reshape(x.shape)
+    return rows
 
 
 def unit(vectors: Tensor) -> Tensor:
