@@ -118,11 +118,9 @@ class Rows(ABC):
         """
         with torch.no_grad():
             totals = f(*self._empty())  # fixes the shapes, so that a rank without rows adds zeros
-            step = max(1, SUMMED // self.dim)
-            for x, c in self.chunks():
-                for i in range(0, len(x), step):
-                    part = f(x[i : i + step].double(), None if c is None else c[i : i + step].double())
-                    totals = tuple(t + p for t, p in zip(totals, part, strict=True))
+            for x, c in self._pieces(max(1, SUMMED // self.dim)):
+                part = f(x.double(), None if c is None else c.double())
+                totals = tuple(t + p for t, p in zip(totals, part, strict=True))
         return self._add_ranks(totals)
 
     def range(self) -> tuple[Tensor, Tensor]:
@@ -163,6 +161,12 @@ class Rows(ABC):
             taken.append((x, c))
         xs, cs = zip(*taken, strict=True)
         return torch.cat(xs), torch.cat(cs) if self.context_dim else None
+
+    def _pieces(self, step: int) -> Iterator[Chunk]:
+        """The chunks cut to so many rows."""
+        for x, c in self.chunks():
+            for i in range(0, len(x), step):
+                yield x[i : i + step], None if c is None else c[i : i + step]
 
     def _empty(self, dtype: torch.dtype = torch.float64) -> Chunk:
         x = torch.empty(0, self.dim, dtype=dtype, device=self.device)
