@@ -12,7 +12,7 @@ from gaussflow import Flow, MixtureTransport, as_rows
 from gaussflow.ops.mixture import normals_to_normal, tails_to_normal
 from gaussflow.transforms import _normal_mixture
 from gaussflow.transforms._mixture_growth import grown_mixture
-from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
+from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, Sums, cells
 
 F32, F64 = torch.float32, torch.float64
 
@@ -267,3 +267,17 @@ def test_more_rows_than_one_fit_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, cut = MixtureTransport.of(x), MixtureTransport.of(as_rows(list(x.split(700))))
     torch.testing.assert_close(whole.means, cut.means, rtol=1e-9, atol=1e-9)
     assert float((mixture.log_prob(fresh) - Flow(whole).log_prob(fresh)).mean()) < 0.1
+
+
+def test_a_single_component_has_the_covariance_of_the_rows_shrunk_to_its_diagonal() -> None:
+    """And not that of rows and prior rows, of which the second alone would be shrunk."""
+    shrinkage = 0.3
+    u = (
+        torch.randn(30, 3, generator=generator(), dtype=torch.float64)
+        @ torch.tensor([[1.0, 0.9, 0], [0, 1, 0], [0, 0, 1]]).double()
+    )
+    ones = torch.ones(1, len(u), dtype=torch.float64)
+    mixture = NormalMixture.of_sums(Sums.none(1, u).plus(ones, u, None), 5.0, shrinkage)
+    plain = torch.cov(u.T, correction=0)
+    expected = (1 - shrinkage) * plain + shrinkage * plain.diagonal().diag()
+    torch.testing.assert_close(mixture.covariances()[0], expected, rtol=0, atol=2e-6)  # 1e-6 is the least variance
