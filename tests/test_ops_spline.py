@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from gaussflow.ops.root import polished_root
-from gaussflow.ops.spline import bin_index, rq_spline, rq_spline_inverse, stable_quadratic_root, take
+from gaussflow.ops._root import polished_root
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse, stable_quadratic_root
+from gaussflow.ops._spline_search import bin_index, take
 
 K, D = 9, 3
 

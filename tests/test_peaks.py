@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaussflow import TensorRows
-from gaussflow.ops.spline import rq_spline
+from gaussflow.ops._spline import rq_spline
 from gaussflow.transforms._estimates import Quantiles, Sorted, normal_knots
 from gaussflow.transforms._lattice import even_places, shrunk
 from gaussflow.transforms._peak_map import BACKGROUND_GRID, _through, peaked

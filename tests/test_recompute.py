@@ -5,14 +5,15 @@ import torch
 from torch.autograd import forward_ad
 
 from gaussflow.ops import _recompute
+from gaussflow.ops import _spline as spline_module
 from gaussflow.ops import mixture as mixture_module
-from gaussflow.ops import spline as spline_module
 from gaussflow.ops._eager import PIECE, plain_eager
 from gaussflow.ops._recompute import in_rows
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
+from gaussflow.ops._spline_search import bin_index
 from gaussflow.ops.bounds import soft_bound, squash
 from gaussflow.ops.mixture import Mixture, logistic_kernel, mixture_to_normal, normal_kernel
 from gaussflow.ops.normal import log_normal_cdf, normal_quantile
-from gaussflow.ops.spline import bin_index, rq_spline, rq_spline_inverse
 from gaussflow.transforms import _smooth
 
 N, D, K = 23, 3, 5

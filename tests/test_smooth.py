@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaussflow import Flow, MarginalSpline, Rows, TensorRows
-from gaussflow.ops.spline import rq_spline
+from gaussflow.ops._spline import rq_spline
 from gaussflow.transforms._smooth import smooth_gaussianization
 
 LAWS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from gaussflow.ops._sort import ascending_order, count_up_to, sorted_columns
+from gaussflow.ops._spline import rq_spline
 from gaussflow.ops.quantile import spread_ties
-from gaussflow.ops.spline import rq_spline
 from gaussflow.transforms._estimates import ESTIMATES, Sorted, normal_knots, normal_log_prob
 from gaussflow.transforms._smooth import choose
 from gaussflow.transforms._sorted_scores import SortedPoints

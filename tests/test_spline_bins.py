@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gaussflow.ops import spline as module
+from gaussflow.ops import _spline as module
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
 from gaussflow.ops._spline_bins import Bins
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
 
 D = 3
 REFERENCE = {rq_spline: module._forward, rq_spline_inverse: module._backward}

@@ -4,9 +4,10 @@ import pytest
 import torch
 from benchmarks.ops import checks
 
+from gaussflow.ops import _spline as module
 from gaussflow.ops import _spline_traced
-from gaussflow.ops import spline as module
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
+from gaussflow.ops._spline_search import bin_index, take
 
 FORMS = {rq_spline: _spline_traced.forward, rq_spline_inverse: _spline_traced.inverse}
 REFERENCE = {rq_spline: module._forward, rq_spline_inverse: module._backward}
@@ -142,7 +143,7 @@ def test_its_bins_are_those_of_an_index(count):
     knots[count // 2] = knots[count // 2 - 1]  # a bin of no width
     between = torch.rand(40, 3, generator=g) * knots[-1]
     x = torch.cat([knots, between, knots[:1] - 1, knots[-1:] + 1, torch.full((1, 3), torch.nan)])
-    index = module.bin_index(x, knots)
-    expected = [module.take(table, index + end) for table in (knots, others) for end in (0, 1)]
+    index = bin_index(x, knots)
+    expected = [take(table, index + end) for table in (knots, others) for end in (0, 1)]
     for mine, theirs in zip(_spline_traced._ends(x, knots, others), expected, strict=True):
         assert torch.equal(mine.expand_as(theirs), theirs)

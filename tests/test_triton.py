@@ -49,7 +49,7 @@ def test_a_cpu_never_takes_them_and_no_triton_is_looked_for():
     x = torch.zeros(3)
     assert not take_kernel(x, x)
     code = (
-        "import sys, gaussflow; from gaussflow.ops.spline import rq_spline; import torch; x = torch.linspace(0, 1, 4)"
+        "import sys, gaussflow; from gaussflow.ops._spline import rq_spline; import torch; x = torch.linspace(0, 1, 4)"
     )
     code += "; rq_spline(x[:, None], *[x[:, None]] * 3); print([m for m in sys.modules if m.split('.')[0] == 'triton'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

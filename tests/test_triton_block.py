@@ -10,8 +10,8 @@ skip_unless_they_run()
 from gaussflow import Chain, Flow, MarginalSpline, Rotation, Standardize, Whiten, haar  # noqa: E402
 from gaussflow.ops import _block, _kernels  # noqa: E402
 from gaussflow.ops._block import turned_spline  # noqa: E402
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse  # noqa: E402
 from gaussflow.ops._triton import _block as module  # noqa: E402
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's, of numbers outside of a tile
 both = pytest.mark.parametrize("inverse", [False, True])

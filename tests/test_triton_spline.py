@@ -20,9 +20,9 @@ from kernels import (
 skip_unless_they_run()
 
 from gaussflow.ops import _kernels  # noqa: E402
-from gaussflow.ops import spline as module  # noqa: E402
+from gaussflow.ops import _spline as module  # noqa: E402
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse  # noqa: E402
 from gaussflow.ops._triton import _spline  # noqa: E402
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter's, of numbers outside of a tile
 D = 5

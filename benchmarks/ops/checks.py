@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops import cayley, householder, walsh_hadamard
+from gaussflow.ops._invert import invert
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
 from gaussflow.ops.mixture import Kernel, Mixture, logistic_kernel, mixture_knots, mixture_to_normal, normal_kernel
 from gaussflow.ops.normal import log_normal_cdf, normal_quantile
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
-from gaussflow.transforms._invert import invert
 
 VALUES, GRADIENTS, ROUND_TRIP = 1e-6, 1e-5, 1e-5  # what is promised
 REACH, FAR = 30.0, 20.0  # points to so many standard deviations; those of the round trip

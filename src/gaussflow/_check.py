@@ -45,6 +45,14 @@ def check_last(owner: str, x: object, dim: int, name: str = "x") -> Tensor:
     return x
 
 
+def check_tables(owner: str, least: int, **tables: Tensor) -> None:
+    """Raise TypeError or ValueError unless all are floating tensors of one shape (K, ...), K of at least ``least``."""
+    first, *others = (check_tensor(owner, table, name) for name, table in tables.items())
+    if first.dim() == 0 or first.shape[0] < least or any(table.shape != first.shape for table in others):
+        got = ", ".join(f"{name} {tuple(table.shape)}" for name, table in tables.items())
+        raise ValueError(f"{owner} wants tables of one shape (K, ...), K of at least {least}; got {got}.")
+
+
 def check_dtype(owner: str, x: Tensor, held: torch.dtype, name: str = "x") -> None:
     """Raise TypeError when ``x`` has another dtype than the numbers ``owner`` holds."""
     if x.dtype != held:

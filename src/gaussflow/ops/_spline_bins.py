@@ -7,7 +7,7 @@ What a bin needs is made once for all rows: its ends, sides, secant s and the sl
     z = z_k + h V, \quad V = \frac{t\,(t + e_0 r)}{D}, \quad \frac{dz}{dx} = \frac{s\,T}{D^2}, \qquad
     D = t^2 + (e_0 + e_1)\,t r + r^2, \quad T = e_1 t^2 + 2 t r + e_0 r^2,
 
-sums of positive numbers as in `gaussflow.ops.spline`, whose words on rounding hold here too. Numbers are read from the
+sums of positive numbers as in `gaussflow.ops._spline`, whose words on rounding hold here too. Numbers are read from the
 tables by flat places, and what can be written over is written over.
 """
 
@@ -107,7 +107,7 @@ class Bins(NamedTuple):
         return inside, place, per_side, t, self.read(self.x1, place, x).sub_(inside).mul_(per_side)
 
     def locate_inverse(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The same of z (n, D), t and r by the roots of `gaussflow.ops.spline.stable_quadratic_root`, with s = 1."""
+        """The same of z (n, D), t and r by the roots of `gaussflow.ops._spline.stable_quadratic_root`, with s = 1."""
         inside, place = torch.clamp(z, self.ends[2], self.ends[3]), self._search(z, self.search_z)
         per_side = self.read(self.per_h, place, z)
         eta = (inside - self.read(self.z0, place, z)).mul_(per_side)

@@ -2,7 +2,7 @@ r"""The spline in a form that a compiler makes one loop of: no index, few number
 
 What the tables say at both ends of a bin is chosen by comparing with knots, which a processor does for sixteen numbers
 at a time, where reading by an index goes one by one. The formulas are those of
-`gaussflow.ops.spline`; with :math:`q = s / D` the slope is :math:`q^2 (d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2)`:
+`gaussflow.ops._spline`; with :math:`q = s / D` the slope is :math:`q^2 (d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2)`:
 one logarithm for both. A slope below the smallest normal number has the logarithm of that.
 """
 
@@ -21,7 +21,7 @@ LOG_SERIES = (0.33333331, -0.25000808, 0.20001267, -0.16623801, 0.14201383, -0.1
 
 
 def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and log-slopes (...) of x (...) under tables (K, ...), as `gaussflow.ops.spline.rq_spline` has them."""
+    """Values and log-slopes (...) of x (...) under tables (K, ...), as `gaussflow.ops._spline.rq_spline` has them."""
     x0, x1, z0, z1, d0, d1 = _ends(x, xs, zs, slopes)
     inside = torch.clamp(x, xs[0], xs[-1])
     per_w, xi, rest = _local(inside, x0, x1)
@@ -32,7 +32,7 @@ def forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, 
 
 
 def inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """Points and log-slopes of the inverse (...), as `gaussflow.ops.spline.rq_spline_inverse` has them."""
+    """Points and log-slopes of the inverse (...), as `gaussflow.ops._spline.rq_spline_inverse` has them."""
     z0, z1, x0, x1, d0, d1 = _ends(z, zs, xs, slopes)
     inside = torch.clamp(z, zs[0], zs[-1])
     _, eta, rest = _local(inside, z0, z1)
@@ -78,7 +78,7 @@ def _rational(xi: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tu
 
 
 def _roots(eta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
-    """`gaussflow.ops.spline.stable_quadratic_root`, by choices instead of products with masks."""
+    """`gaussflow.ops._spline.stable_quadratic_root`, by choices instead of products with masks."""
     b, other = d0 * rest + eta * (2 * s - d1), d1 * eta + rest * (2 * s - d0)
     c = (b - s).abs()
     root = _floored((c - s) * (c - s) + 4 * s * c * torch.where(b >= s, rest, eta)).sqrt()
@@ -116,5 +116,5 @@ def _floored(x: Tensor) -> Tensor:
 
 
 def _side(x: Tensor) -> Tensor:
-    """At least the fourth root of the smallest normal number, as in `gaussflow.ops.spline`."""
+    """At least the fourth root of the smallest normal number, as in `gaussflow.ops._spline`."""
     return x.clamp(min=torch.finfo(x.dtype).tiny ** 0.25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gaussflow._check import check_tensor
 from gaussflow.ops._eager import plain_eager
 
 
@@ -17,21 +18,28 @@ def soft_bound(x: Tensor, bound: float) -> Tensor:
     Parameters
     ----------
     x
-        Any numbers, any shape.
+        Any numbers (...).
     bound
         The bound :math:`b > 0`.
 
     Returns
     -------
     Tensor
-        Bounded numbers of the same shape.
+        Bounded numbers (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no floating tensor, and for a bound that is not positive.
 
     Examples
     --------
     >>> import torch
+    >>> from gaussflow.ops import soft_bound
     >>> soft_bound(torch.tensor([0.0, 1e4, -torch.inf]), 2.0)
     tensor([ 0.,  2., -2.])
     """
+    _check("soft_bound", x, "bound", bound)
     if plain_eager():  # in place: every temporary of a large tensor is page-faulted
         return (x / bound).tanh_().mul_(bound)
     return bound * (x / bound).tanh()
@@ -48,22 +56,35 @@ def squash(x: Tensor, radius: float) -> Tensor:
     Parameters
     ----------
     x
-        Any finite numbers, any shape.
+        Any finite numbers (...).
     radius
         The radius :math:`r > 0` at which a number is halved.
 
     Returns
     -------
     Tensor
-        Squashed numbers of the same shape.
+        Squashed numbers (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no floating tensor, and for a radius that is not positive.
 
     Examples
     --------
     >>> import torch
+    >>> from gaussflow.ops import squash
     >>> squash(torch.tensor([0.0, 6.0, -1e38]), 6.0)
     tensor([ 0.,  3., -6.])
     """
+    _check("squash", x, "radius", radius)
     if plain_eager():
         divisor = x.abs().div_(radius).add_(1)
         return torch.div(x, divisor, out=divisor)
     return x / (1 + x.abs() / radius)
+
+
+def _check(owner: str, x: Tensor, name: str, size: float) -> None:
+    check_tensor(owner, x)
+    if not size > 0:
+        raise ValueError(f"{owner} wants a positive {name}; got {size}.")

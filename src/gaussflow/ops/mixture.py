@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gaussflow._check import check_last, check_tables
 from gaussflow.ops._bounded import bounded_mixture, bounded_mixture_knots
 from gaussflow.ops._components import (
     Kernel,
@@ -22,6 +23,7 @@ from gaussflow.ops._components import (
     tails_to_normal,
 )
 from gaussflow.ops._finite import saturate, side
+from gaussflow.ops._invert import invert
 from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
 from gaussflow.ops._normals import Written
 from gaussflow.ops._normals_far import far_values
@@ -49,10 +51,27 @@ CHUNK = 2**18  # elements of a temporary: it stays in the cache, and large alloc
 
 
 class Mixture(NamedTuple):
-    """K components of D mixtures, prepared once for all rows.
+    r"""K components of D mixtures, :math:`p(x) = \sum_i \pi_i\, F'((x - \mu_i) / s_i) / s_i`, prepared for all rows.
 
-    ``log_weights`` (normalised over the components), ``means`` and ``log_scales`` are each (K, D), components on the
-    leading axis: softmax and exponentials over it cost a thirtieth of those over a trailing axis.
+    Components lie on the leading axis: softmax and exponentials over it cost a thirtieth of those over a trailing axis.
+
+    Parameters
+    ----------
+    log_weights
+        :math:`\log \pi_i`, normalised over the components, (K, D); a ``log_softmax(0)`` makes them so.
+    means, log_scales
+        :math:`\mu_i` and :math:`\log s_i`, (K, D) each.
+    kernel
+        The law F of every component: `normal_kernel`, `logistic_kernel`, or one of your own.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops import Mixture
+    >>> mixture = Mixture(torch.randn(2, 3).log_softmax(0), torch.randn(2, 3), torch.zeros(2, 3))
+    >>> low, high = mixture.reach()
+    >>> low.shape, high.shape
+    (torch.Size([3]), torch.Size([3]))
     """
 
     log_weights: Tensor
@@ -84,15 +103,21 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     z, log_slope
         Values and :math:`\log dz/dx`, each (..., D).
 
+    Raises
+    ------
+    TypeError, ValueError
+        For x that is no floating tensor (..., D), and for tables that are not (K, D) each.
+
     Examples
     --------
     >>> import torch
-    >>> from gaussflow.ops.mixture import Mixture, mixture_to_normal
+    >>> from gaussflow.ops import Mixture, mixture_to_normal
     >>> mixture = Mixture(torch.full((2, 3), 0.5).log(), torch.randn(2, 3), torch.zeros(2, 3))
     >>> z, log_slope = mixture_to_normal(torch.randn(5, 3), mixture)
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
+    _check("mixture_to_normal", mixture, x, "x")
     *tables, kernel = mixture
     if _takes_kernel(x, mixture):
         from gaussflow.ops._triton import _mixture
@@ -117,14 +142,52 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     return quick(step, x)
 
 
-def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor] | None:
-    """The inverse of `mixture_to_normal`: points and log dx/dz, each (..., D), where a kernel has it; else None."""
-    if not _takes_kernel(z, mixture):
-        return None
-    from gaussflow.ops._triton import _mixture
+def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
+    r"""Invert `mixture_to_normal` by Newton's method inside a bracket, for all numbers at once.
 
-    found: tuple[Tensor, Tensor] = _mixture.mixture(z, *mixture[:3], mixture.kernel is logistic_kernel, True)
-    return found
+    Gradients are those of the implicit function, :math:`\partial x / \partial z = 1 / f'` and
+    :math:`\partial x / \partial \theta = -\partial_\theta f / f'`: `polished_root`.
+
+    Parameters
+    ----------
+    z
+        Values (..., D).
+    mixture
+        As `mixture_to_normal` takes it.
+
+    Returns
+    -------
+    x, log_slope
+        Points and :math:`\log dx/dz` (that of this direction), each (..., D).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mixture_to_normal` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops import Mixture, mixture_to_normal, normal_to_mixture
+    >>> mixture = Mixture(torch.full((2, 3), 0.5).log(), torch.tensor([[-3.0], [3.0]]).expand(2, 3), torch.zeros(2, 3))
+    >>> z = torch.randn(5, 3)
+    >>> x, log_slope = normal_to_mixture(z, mixture)
+    >>> torch.allclose(mixture_to_normal(x, mixture)[0], z, atol=1e-5)
+    True
+    """
+    _check("normal_to_mixture", mixture, z, "z")
+    if _takes_kernel(z, mixture):
+        from gaussflow.ops._triton import _mixture
+
+        found: tuple[Tensor, Tensor] = _mixture.mixture(z, *mixture[:3], mixture.kernel is logistic_kernel, True)
+        return found
+    return invert(lambda x: mixture_to_normal(x, mixture), z, mixture_knots(mixture))
+
+
+def _check(owner: str, mixture: Mixture, x: Tensor, name: str) -> None:
+    *tables, _ = mixture
+    check_tables(owner, 1, **dict(zip(mixture._fields, tables, strict=False)))
+    check_last(owner, x, mixture.means.shape[-1], name)
 
 
 def _takes_kernel(x: Tensor, mixture: Mixture) -> bool:

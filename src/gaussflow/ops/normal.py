@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gaussflow._check import check_tensor
 from gaussflow.ops._eager import in_pieces
 from gaussflow.ops._finite import side
 from gaussflow.ops._kernels import REFERENCES, take_kernel
@@ -27,13 +28,29 @@ from gaussflow.ops._tails import (
 def log_normal_cdf(z: Tensor) -> Tensor:
     r"""The logarithm :math:`\log \Phi(z)` (...), exact in both tails: :math:`\log \Phi(-40) = -804.6`.
 
+    Parameters
+    ----------
+    z
+        Numbers of the normal axis (...).
+
+    Returns
+    -------
+    Tensor
+        Their logarithms (...): relative error 1e-6 in float32.
+
+    Raises
+    ------
+    TypeError
+        For what is no floating tensor.
+
     Examples
     --------
     >>> import torch
-    >>> from gaussflow.ops.normal import log_normal_cdf
+    >>> from gaussflow.ops import log_normal_cdf
     >>> log_normal_cdf(torch.randn(5, 3)).shape
     torch.Size([5, 3])
     """
+    check_tensor("log_normal_cdf", z, "z")
     if take_kernel(z):
         from gaussflow.ops._triton._normal import log_cdf
 
@@ -78,14 +95,21 @@ def normal_quantile(log_p: Tensor, log_q: Tensor) -> Tensor:
     Tensor
         The quantile z (...).
 
+    Raises
+    ------
+    TypeError
+        For what are no floating tensors.
+
     Examples
     --------
     >>> import torch
-    >>> from gaussflow.ops.normal import log_normal_cdf, normal_quantile
+    >>> from gaussflow.ops import log_normal_cdf, normal_quantile
     >>> z = torch.tensor([-30.0, 0.5, 30.0])
     >>> normal_quantile(log_normal_cdf(z), log_normal_cdf(-z))
     tensor([-30.0000,   0.5000,  30.0000])
     """
+    for name, part in (("log_p", log_p), ("log_q", log_q)):
+        check_tensor("normal_quantile", part, name)
     if take_kernel(log_p, log_q) and log_p.shape == log_q.shape:
         from gaussflow.ops._triton._normal import quantile
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gaussflow.ops._eager import plain_eager
 from gaussflow.ops._finite import saturate
+from gaussflow.ops._root import inverse_slope, polished_root
 from gaussflow.ops.mixture import normals_to_normal, tails_to_normal
-from gaussflow.ops.root import inverse_slope, polished_root
 
 NEWTON_STEPS = 18
 LEAST = 1e-32  # smallest weight of a component given the coordinates before

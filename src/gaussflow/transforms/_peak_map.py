@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gaussflow.ops._spline import rq_spline
 from gaussflow.ops.quantile import normal_scores
-from gaussflow.ops.spline import rq_spline
 from gaussflow.transforms._estimates import Quantiles, Sorted, normal_knots, normal_log_prob, smoothed_asinh
 from gaussflow.transforms._peaks import Peaks, separate
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gaussflow.ops.spline import rq_spline
+from gaussflow.ops._spline import rq_spline
 from gaussflow.rows import Rows
 from gaussflow.transforms._estimates import ESTIMATES, Sorted, estimated, normal_knots, normal_log_prob
 from gaussflow.transforms._folds import folds, sorted_rows

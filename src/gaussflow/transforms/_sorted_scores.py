@@ -37,7 +37,7 @@ class SortedPoints:
     def log_prob(self, value: Tensor, slope: Tensor, u: Tensor) -> Tensor:
         r"""Log-densities (D, E, n) of laws whose quantile functions have these values and slopes (K, E, D) at u (K, 1).
 
-        As `gaussflow.ops.spline`, with :math:`e_i = d_i / s - 1` of a bin, so that the line of a tail is a bin like
+        As `gaussflow.ops._spline`, with :math:`e_i = d_i / s - 1` of a bin, so that the line of a tail is a bin like
         others: :math:`e_i = 0`, and nothing in it cancels, however far the point.
         """
         knots, slopes = (t.permute(2, 1, 0) for t in (value, slope))

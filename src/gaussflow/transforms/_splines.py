@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
+from gaussflow.ops._spline import CHUNK, rq_spline, rq_spline_inverse
 from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.spline import CHUNK, rq_spline, rq_spline_inverse
 from gaussflow.transforms._steady import Map, Steady
 from gaussflow.transforms._value_table import FEWEST_ROWS, ValueTable
 from gaussflow.transforms.base import Transform

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate
-from gaussflow.ops.spline import rq_spline
+from gaussflow.ops._spline import rq_spline
 
 CELLS = (512, 2048)  # per column: fewer where they do, since the tables then stay in the cache
 ERROR = 2e-4  # most that a table may be off, in units of 1 + |z|; 1e-6 is usual where no peak is narrow

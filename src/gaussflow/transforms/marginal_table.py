@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate
-from gaussflow.ops.spline import bin_index, take
+from gaussflow.ops._spline_search import bin_index, take
 from gaussflow.rows import Data
 from gaussflow.transforms._em import robust_units
 from gaussflow.transforms.base import Transform

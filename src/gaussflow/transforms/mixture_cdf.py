@@ -12,10 +12,9 @@ from typing_extensions import override
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate, soft_unbound
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.mixture import Kernel, Mixture, mixture_knots, mixture_to_normal, normal_kernel, normal_to_mixture
+from gaussflow.ops.mixture import Kernel, Mixture, mixture_to_normal, normal_kernel, normal_to_mixture
 from gaussflow.rows import Data
 from gaussflow.transforms._em import fit_mixture
-from gaussflow.transforms._invert import invert
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = 14.0  # scales lie between e^-14 and e^14 units: their squared ratios stay in the range of float32
@@ -101,9 +100,7 @@ class MixtureCDF(Transform):
     @override
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         self._door(z, context, "z")
-        mixture = self._mixture()
-        found = normal_to_mixture(z, mixture)  # by one kernel, on a GPU
-        u, log_slope = found or invert(lambda u: mixture_to_normal(u, mixture), z, mixture_knots(mixture))
+        u, log_slope = normal_to_mixture(z, self._mixture())
         return saturate(u * self.scale + self.loc), log_slope.sum(-1) + self.scale.log().sum()
 
     @override

@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from gaussflow._check import check_int
 from gaussflow.ops._finite import saturate
+from gaussflow.ops._invert import invert
 from gaussflow.ops.bounds import soft_bound
 from gaussflow.ops.mixture import bounded_mixture, bounded_mixture_knots
-from gaussflow.transforms._invert import invert
 from gaussflow.transforms.base import Transform
 
 LOG_BOUND = 12.0  # logarithms of weights and scales lie between -12 and 12

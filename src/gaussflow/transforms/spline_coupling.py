@@ -9,8 +9,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from gaussflow._check import check_int
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
 from gaussflow.ops.bounds import soft_bound
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
 from gaussflow.transforms._coupling import Conditioner, Coupling, IndexSet
 
 BOX = 4.0

@@ -1,4 +1,4 @@
-"""The spline on the device; the formulas and the care for rounding are those of `gaussflow.ops.spline`.
+"""The spline on the device; the formulas and the care for rounding are those of `gaussflow.ops._spline`.
 
 A tile reads the tables (K, C) of its columns once for all of its rows. Where knots are few, each is compared with all
 numbers of the tile and what a bin holds is chosen by selections, so that nothing is gathered; where they are many, by a
@@ -65,7 +65,7 @@ def one_root(b, root, s, eta):
 
 @triton.jit
 def roots(eta, rest, s, d0, d1):
-    """The local coordinate at relative height eta, and one less it, as `gaussflow.ops.spline.stable_quadratic_root`."""
+    """The local coordinate at relative height eta and one less it, as `gaussflow.ops._spline.stable_quadratic_root`."""
     b = d0 * rest + eta * (2 * s - d1)
     other = d1 * eta + rest * (2 * s - d0)
     c = tl.abs(b - s)

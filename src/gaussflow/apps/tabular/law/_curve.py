@@ -9,7 +9,7 @@ import torch
 from scipy.special import log_ndtr, ndtri
 
 from gaussflow.apps.tabular._arrays import Floats
-from gaussflow.ops.spline import rq_spline, rq_spline_inverse
+from gaussflow.ops._spline import rq_spline, rq_spline_inverse
 
 FEWEST = 8  # rows below which a curve is a straight line
 BEYOND = 3  # rows left beyond the outermost knots, so that no knot is a single row

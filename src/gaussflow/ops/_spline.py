@@ -21,15 +21,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gaussflow._check import check_tables, check_tensor
 from gaussflow.ops import _spline_traced
 from gaussflow.ops._finite import saturate, side
 from gaussflow.ops._kernels import REFERENCES, fits_columns, take_kernel
 from gaussflow.ops._recompute import in_rows, is_traced, is_transformed
 from gaussflow.ops._spline_bins import Bins
 from gaussflow.ops._spline_gradients import Written
+from gaussflow.ops._spline_search import LOOP_KNOTS, ends_of_bin, is_shared
 
 CHUNK = 2**18  # bytes of a temporary: a dozen stay in the caches, and large allocations page-fault
-LOOP_KNOTS = 20  # up to here comparing with one knot after the other is faster than a binary search
 
 
 def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,31 +49,67 @@ def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
     z, log_slope
         Values and :math:`\log dz/dx`, each (...).
 
+    Raises
+    ------
+    TypeError, ValueError
+        For tensors that are not floating, and tables of different shapes or fewer than two knots. Where rows (N, D) on
+        a CPU share their tables (K, D), knots that do not ascend and slopes below zero are refused too; elsewhere that
+        would take another pass over the tables, or a copy to the host.
+
+    References
+    ----------
+    Gregory and Delbourgo (1982); Durkan, Bekasov, Murray and Papamakarios (2019), Neural spline flows.
+
     Examples
     --------
     >>> import torch
-    >>> from gaussflow.ops.spline import rq_spline
+    >>> from gaussflow.ops import rq_spline
     >>> knots = torch.linspace(-4, 4, 9)[:, None].expand(9, 3)
     >>> z, log_slope = rq_spline(torch.randn(5, 3), knots, knots, torch.ones(9, 3))
     >>> z.shape, log_slope.shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
+    check_tensor("rq_spline", x)
+    check_tables("rq_spline", 2, xs=xs, zs=zs, slopes=slopes)
     return _chosen(_forward, x, xs, zs, slopes)
 
 
 def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Invert `rq_spline` in closed form: its arguments and shapes, with ``z`` (...) in place of ``x``.
+    r"""Invert `rq_spline` in closed form.
+
+    Parameters
+    ----------
+    z
+        Values (...).
+    xs, zs, slopes
+        As `rq_spline` takes them.
 
     Returns
     -------
     x, log_slope
         Points and :math:`\log dx/dz` (that of this direction), each (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `rq_spline` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gaussflow.ops import rq_spline, rq_spline_inverse
+    >>> xs, zs = torch.linspace(-4, 4, 9)[:, None].expand(9, 3), torch.rand(9, 3).cumsum(0)
+    >>> x, _ = rq_spline_inverse(rq_spline(torch.ones(5, 3), xs, zs, torch.ones(9, 3))[0], xs, zs, torch.ones(9, 3))
+    >>> torch.allclose(x, torch.ones(5, 3), atol=1e-4)
+    True
     """
+    check_tensor("rq_spline_inverse", z, "z")
+    check_tables("rq_spline_inverse", 2, xs=xs, zs=zs, slopes=slopes)
     return _chosen(_backward, z, xs, zs, slopes)
 
 
 def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    x0, x1, z0, z1, d0, d1 = _bin(x, xs, xs, zs, slopes)
+    x0, x1, z0, z1, d0, d1 = ends_of_bin(x, xs, xs, zs, slopes)
     inside = torch.clamp(x, xs[0], xs[-1])
     w, xi, rest = _local(inside, x0, x1)
     h = _side(z1 - z0)
@@ -83,7 +120,7 @@ def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor,
 
 
 def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    x0, x1, z0, z1, d0, d1 = _bin(z, zs, xs, zs, slopes)
+    x0, x1, z0, z1, d0, d1 = ends_of_bin(z, zs, xs, zs, slopes)
     inside = torch.clamp(z, zs[0], zs[-1])
     h, eta, rest = _local(inside, z0, z1)
     w = _side(x1 - x0)
@@ -121,11 +158,22 @@ def _chosen(
     with torch.no_grad():
         bins = Bins.of(*tables)
     if bins is None:
+        _refuse_disorder(*tables)
         return in_rows(f, step, x, *tables)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
         found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
         return found
     return bins.in_steps(f is _backward, step, x)
+
+
+def _refuse_disorder(xs: Tensor, zs: Tensor, slopes: Tensor) -> None:
+    for name, wanted, table in (("xs", "ascending", xs.diff(dim=0)), ("zs", "ascending", zs.diff(dim=0)),
+                                ("slopes", "positive", slopes)):  # fmt: skip
+        if bool((table < 0).any()):
+            column = int((table < 0).any(0).nonzero()[0])
+            raise ValueError(
+                f"A spline wants {wanted} {name}; got others in column {column}. Build them from sums of softplus."
+            )
 
 
 def _for_compiler(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> bool:
@@ -135,7 +183,7 @@ def _for_compiler(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> bool:
         return False
     if x.dtype not in (torch.float32, torch.float64) or any(t.dtype != x.dtype for t in tables):
         return False
-    most = _spline_traced.MOST_KNOTS if _is_shared(xs, x) else LOOP_KNOTS
+    most = _spline_traced.MOST_KNOTS if is_shared(xs, x) else LOOP_KNOTS
     return len(xs) <= most and not (torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)))
 
 
@@ -157,50 +205,6 @@ def _local(x: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tenso
     width = end - start
     side_ = _side(width)
     return side_, (x - start) / side_, (end - x + (side_ - width)) / side_
-
-
-def bin_index(x: Tensor, knots: Tensor) -> Tensor:
-    """The index k, 0 to K - 2, of the bin that holds ``x``: int64 (...), half open on the right, tails in the end bins.
-
-    ``x`` is (...), ``knots`` (K, ...) ascending on the leading axis. A NaN falls into the first bin.
-    """
-    inner = knots[1:-1]
-    if len(inner) > LOOP_KNOTS:
-        if _is_shared(knots, x):
-            return _shared_bins(x, knots) // knots[0].numel()
-        return _binary_search(x, inner)
-    index = (x >= knots[0]).to(torch.int8) * 0
-    for knot in inner.unbind(0):
-        index = index + (x >= knot)
-    return index.long()
-
-
-def _binary_search(x: Tensor, inner: Tensor) -> Tensor:
-    """How many of ``inner`` (K, ...) are at most x (...): plain operations, since searchsorted warns in vmap."""
-    found = (x >= inner[0]).long() * 0
-    for power in reversed(range(len(inner).bit_length())):
-        ahead = found + 2**power
-        reached = (ahead <= len(inner)) & (x >= take(inner, (ahead - 1).clamp(max=len(inner) - 1)))
-        found = torch.where(reached, ahead, found)
-    return found
-
-
-def _shared_bins(x: Tensor, knots: Tensor) -> Tensor:
-    """`bin_index` of x (..., *shape) where all share the knots (K, *shape): as places in a flattened (K - 1, *shape).
-
-    A binary search whose steps are a reading, a comparison and an addition: the inner knots are filled up with
-    infinity to one less than a power of two, so that no step needs to look where it ends.
-    """
-    inner, shape = knots.detach()[1:-1], knots.shape[1:]
-    columns, steps = shape.numel(), (len(knots) - 2).bit_length()
-    padding = inner.new_full((2**steps - 1 - len(inner), *shape), torch.inf)
-    table = torch.cat([inner, padding]).reshape(-1)
-    place = torch.arange(columns, device=x.device).view(shape).expand(x.shape)
-    for power in reversed(range(steps)):
-        probed = table[(2**power - 1) * columns :].index_select(0, place.reshape(-1)).view(x.shape)
-        place = torch.add(place, x >= probed, alpha=2**power * columns)
-    last = (len(knots) - 2) * columns + torch.arange(columns, device=x.device).view(shape)
-    return torch.minimum(place, last)  # where an infinite x has passed the padding too
 
 
 def stable_quadratic_root(eta: Tensor, rest: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,40 +251,6 @@ def _rational_quadratic(
     value = xi * (xi + d0 * rest / a) * shrink
     top = d1 * squares[0] + 2 * a * both + d0 * squares[1]
     return value, (n * top * shrink).log() + shrink.log()
-
-
-def _bin(x: Tensor, knots: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
-    """What the tables say at both ends of the bin of ``knots`` that holds x (...): x0, x1, z0, z1, d0, d1."""
-    ends = [end for table in (xs, zs, slopes) for end in (table[:-1], table[1:])]
-    if not all(_is_shared(end, x) and end.shape == ends[0].shape for end in ends):
-        index = bin_index(x, knots)
-        return tuple(take(end, index) for end in ends)
-    long = len(knots) - 2 > LOOP_KNOTS
-    place = _shared_bins(x, knots).reshape(-1) if long else _flat(bin_index(x, knots), ends[0].shape[1:])
-    return tuple(end.reshape(-1).index_select(0, place).view(x.shape) for end in ends)
-
-
-def take(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]`` along the leading axis, element by element: table (K, ...) broadcast against index (...).
-
-    A table that is shared by rows is read through a flat index, whose backward adds into the table itself and not into
-    an expanded copy of it.
-    """
-    if _is_shared(table, index):
-        return table.reshape(-1).index_select(0, _flat(index, table.shape[1:])).view(index.shape)
-    return table.expand(-1, *index.shape).gather(0, index[None]).squeeze(0)
-
-
-def _is_shared(table: Tensor, index: Tensor) -> bool:
-    """Whether the table (K, ...) is the same for all leading axes of the index."""
-    shape = table.shape[1:]
-    return len(shape) < index.dim() and shape == index.shape[index.dim() - len(shape) :]
-
-
-def _flat(index: Tensor, shape: torch.Size) -> Tensor:
-    """The place (n,) in a flattened table (K, *shape) of every element of an index (..., *shape)."""
-    column = torch.arange(shape.numel(), device=index.device).view(shape)
-    return (index * shape.numel() + column).reshape(-1)
 
 
 def _floored(x: Tensor) -> Tensor:

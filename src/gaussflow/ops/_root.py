@@ -47,7 +47,7 @@ def polished_root(
     Examples
     --------
     >>> import torch
-    >>> from gaussflow.ops.root import polished_root
+    >>> from gaussflow.ops._root import polished_root
     >>> y = torch.tensor([-8.0, 0.5, 27.0])
     >>> x, _ = polished_root(lambda x: (x.sinh(), x.cosh().log()), y, y * 0, y * 0 - 9, y * 0 + 9, steps=12)
     >>> torch.allclose(x.sinh(), y)

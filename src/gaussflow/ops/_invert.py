@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gaussflow.ops._finite import saturate
-from gaussflow.ops.root import polished_root
-from gaussflow.ops.spline import bin_index, rq_spline_inverse, take
+from gaussflow.ops._root import polished_root
+from gaussflow.ops._spline import rq_spline_inverse
+from gaussflow.ops._spline_search import bin_index, take
 
 
 def invert(
