@@ -26,7 +26,7 @@ def polished_root(
     The first gives x the implicit derivatives :math:`\partial x / \partial y = 1 / f'` and :math:`\partial x /
     \partial \theta = -\partial_\theta f / f'` exactly; the second, as each step doubles the order that is right, those
     of order two and three. Alternatives: differentiating through all steps costs their memory; a custom backward
-    costs higher derivatives and `jacfwd`.
+    costs higher derivatives and forward mode.
 
     Parameters
     ----------
