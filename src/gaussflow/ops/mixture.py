@@ -88,7 +88,7 @@ class Mixture(NamedTuple):
 def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     r"""Map the mixture to the standard normal law.
 
-    Beyond `REACH` scales outside of every component the map goes on as a straight line of equal slope: C1, never
+    Beyond 100 scales outside of every component the map goes on as a straight line of equal slope: C1, never
     capped, finite for every finite point.
 
     Parameters
