@@ -1,17 +1,10 @@
 r"""The monotone C1 rational-quadratic spline with linear tails, forward and inverse.
 
-On the bin :math:`[x_k, x_{k+1}]` with width :math:`w`, height :math:`h`, secant :math:`s = h / w`, end slopes
-:math:`d_0, d_1` and the local coordinate :math:`\xi = (x - x_k) / w` (Gregory & Delbourgo 1982; Durkan et al. 2019)
-
-.. math::
-    z = z_k + h\,\xi\,\frac{s\,\xi + d_0 (1 - \xi)}{D}, \qquad
-    \frac{dz}{dx} = s^2\,\frac{d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2}{D^2}, \qquad
-    D = s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi).
-
-Every term is a sum of positive numbers, so nothing cancels. Three choices keep it finite everywhere:
-:math:`s, d_0, d_1` are divided by the largest of the three, so that no product overflows; the argument is clamped to
-the knots and the linear tails are added, so that no branch sees a number that it cannot take (a `torch.where` over a
-branch with a NaN gives NaN gradients); and bins of no width are allowed, since divisors have a floor.
+Every term of the formulas of `rq_spline` is a sum of positive numbers, so nothing cancels. Three choices keep it finite
+everywhere: :math:`s, d_0, d_1` are divided by the largest of the three, so that no product overflows; the argument is
+clamped to the knots and the linear tails are added, so that no branch sees a number that it cannot take (a
+`torch.where` over a branch with a NaN gives NaN gradients); and bins of no width are allowed, since divisors have a
+floor.
 """
 
 from __future__ import annotations
@@ -34,7 +27,15 @@ CHUNK = 2**18  # bytes of a temporary: a dozen stay in the caches, and large all
 
 
 def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Evaluate the rational-quadratic spline with linear tails.
+    r"""Evaluate the monotone C1 rational-quadratic spline with linear tails.
+
+    On the bin :math:`[x_k, x_{k+1}]` with width :math:`w`, height :math:`h`, secant :math:`s = h / w`, end slopes
+    :math:`d_0, d_1` and the local coordinate :math:`\xi = (x - x_k) / w`
+
+    .. math::
+        z = z_k + h\,\xi\,\frac{s\,\xi + d_0 (1 - \xi)}{D}, \qquad
+        \frac{dz}{dx} = s^2\,\frac{d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2}{D^2}, \qquad
+        D = s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi).
 
     Parameters
     ----------
