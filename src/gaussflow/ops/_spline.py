@@ -34,8 +34,9 @@ def rq_spline(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
 
     .. math::
         z = z_k + h\,\xi\,\frac{s\,\xi + d_0 (1 - \xi)}{D}, \qquad
-        \frac{dz}{dx} = s^2\,\frac{d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2}{D^2}, \qquad
-        D = s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi).
+        D = s\,(\xi^2 + (1-\xi)^2) + (d_0 + d_1)\,\xi(1-\xi),
+
+    .. math:: \frac{dz}{dx} = s^2\,\frac{d_1 \xi^2 + 2 s\,\xi(1-\xi) + d_0 (1-\xi)^2}{D^2}.
 
     Parameters
     ----------
