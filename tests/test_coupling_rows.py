@@ -37,6 +37,7 @@ def taken(monkeypatch):
     """Pieces of a few rows, taken from two rows on, and how often rows went through them."""
     monkeypatch.setattr(_coupling_rows, "FEWEST", 2)
     monkeypatch.setattr(_coupling_rows, "PIECE", 300)
+    monkeypatch.setattr(_coupling_rows, "LARGE", 400)
     calls, values = [], _coupling_rows._values
     monkeypatch.setattr(_coupling_rows, "_values", lambda *a: (calls.append(1), values(*a))[1])
     return calls

@@ -21,9 +21,8 @@ from gaussflow.ops._recompute import gradients_by_itself, is_traced
 if TYPE_CHECKING:
     from gaussflow.transforms._coupling import Coupling
 
-PIECE = (
-    2**19
-)  # numbers of the widest temporary of a piece: a quarter of that is no quicker, and has four times the calls
+PIECE = 2**18  # numbers of the widest temporary of a piece: with fewer, calls take longer than caches save
+LARGE = 2**19  # the same on the way back, which has more temporaries anyway
 FEWEST = 256  # rows: with fewer, what Python does for a layer takes longer than what it saves
 KEPT = 2**13  # rows up to which hidden layers are kept for the way back
 _PLAIN = (Tensor, nn.Parameter)
@@ -83,7 +82,7 @@ def _values(
     x, given, parameters = _apart(coupling, every)
     act = _net(coupling).act
     z, ladj = x.new_empty(x.shape), x.new_empty(len(x))
-    for at in _pieces(x, parameters):
+    for at in _pieces(x, parameters, PIECE if states is None else LARGE):
         kept, moved = coupling._picked(x[at])
         seen, _ = coupling._squashed(kept, given[at] if given is not None else None)
         if states is None:
@@ -102,8 +101,8 @@ def _apart(coupling: Coupling, every: tuple[Tensor, ...]) -> tuple[Tensor, Tenso
     return (every[0], every[1], every[2:]) if coupling.context_dim else (every[0], None, every[1:])
 
 
-def _pieces(x: Tensor, parameters: tuple[Tensor, ...]) -> Iterator[slice]:
-    step = max(1, PIECE // max(x.shape[1], *(len(p) for p in parameters)))
+def _pieces(x: Tensor, parameters: tuple[Tensor, ...], size: int) -> Iterator[slice]:
+    step = max(1, size // max(x.shape[1], *(len(p) for p in parameters)))
     for start in range(0, len(x), step):
         yield slice(start, start + step)
 
@@ -154,7 +153,7 @@ def _gradients(
         if total is not None:
             total.zero_()
     each = len(parameters) - 1  # what the conditioner says, and each hidden layer before and after its activation
-    for i, at in enumerate(_pieces(x, parameters)):
+    for i, at in enumerate(_pieces(x, parameters, LARGE)):
         kept, moved = coupling._picked(x[at])
         seen, divisor = coupling._squashed(kept, given[at] if given is not None else None)
         if states:
