@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, jvp, vmap
 
 from gaussflow import MLP, AffineCoupling, SplineCoupling
+from gaussflow.nets import _mlp_rows
 from gaussflow.transforms import _coupling_rows
 
 D, N = 6, 23
@@ -95,6 +96,16 @@ def test_gradients_of_gradients(kind, back, quick):
     assert torch.autograd.gradcheck(f, leaves[: 2 if back else 3] + leaves[2:] * back)
     assert torch.autograd.gradgradcheck(f, leaves[: 2 if back else 3] + leaves[2:] * back)
     assert quick
+
+
+@pytest.mark.parametrize("columns", [0, 100])
+def test_products_of_any_width(columns, quick, monkeypatch):
+    monkeypatch.setattr(_mlp_rows, "NARROW", columns)
+    monkeypatch.setattr(_mlp_rows, "THIN", columns)
+    layer, x = coupling(), rows().requires_grad_()
+    leaves = [x, *layer.parameters()]
+    for a, b in zip(gradients(layer(x), leaves), gradients(plainly(layer, False, x), leaves), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.GELU])
