@@ -20,10 +20,8 @@ __all__ = ["projection_pursuit", "sliced_wasserstein"]
 
 IndexOf: TypeAlias = Callable[[Tensor], Index]
 SEARCH_ROWS = 8192  # rows that the search goes over: more of them move no direction by much
-FIRST_ROWS = 4096  # of these, about so many for the long way up; all of them for the starts and the last steps
 DIRECTIONS = 16  # searched for at once unless told otherwise
 STARTS = 256  # directions tried, in whole Haar matrices, before the best are climbed from
-LAST_STEPS = 8  # over all of them: what part of them shows, all confirm soon, and chance alone climbs for long
 TOGETHER = 16  # of these: all of them at once would need more memory than the rows
 
 
@@ -38,9 +36,8 @@ def sliced_wasserstein(rows: Data, *, directions: int | None = None, iterations:
     with :math:`y_{(i)}` the projections in order and :math:`q_i` the mean of the i-th of n equally likely parts of
     N(0, 1). The gradient is in closed form, :math:`\tfrac2n \sum_i (y_i - q_{r(i)}) x_i` with the rank r, and the climb
     starts from the best of 256 random directions, or of D. Rows are taken about their mean and in the one unit that
-    makes their mean variance 1; at most 8192 of them. Of all 8192 the climb goes over every second row first, and then
-    some steps over all. Directions of unlike variance count as much as those of odd shape. Where one odd direction
-    hides among more than about twenty normal ones, `ica` finds it more surely.
+    makes their mean variance 1; at most 8192 of them. Directions of unlike variance count as much as those of odd
+    shape. Where one odd direction hides among more than about twenty normal ones, `ica` finds it more surely.
 
     Parameters
     ----------
@@ -49,7 +46,7 @@ def sliced_wasserstein(rows: Data, *, directions: int | None = None, iterations:
     directions
         K, searched for; the smaller of D and 16 when None. The other axes are Haar in what they leave.
     iterations
-        The largest number of steps; after them up to 8 more over all rows, where the first ones went over every second.
+        The largest number of steps.
     seed
         Of the rows taken, of the start and of the completion.
 
@@ -95,7 +92,7 @@ def projection_pursuit(rows: Data, *, directions: int | None = None, iterations:
     directions
         K, searched for; the smaller of D and 16 when None. The other axes are Haar in what they leave.
     iterations
-        The largest number of steps; after them up to 8 more over all rows, where the first ones went over every second.
+        The largest number of steps.
     seed
         Of the rows taken, of the start and of the completion.
 
@@ -133,15 +130,12 @@ def _axes(owner: str, index_of: IndexOf, rows: Data, directions: int | None, ite
     x, scale = common_units(rows, SEARCH_ROWS, seed)
     if scale <= 0:
         return haar(rows.dim, generator, torch.float64, rows.device)
-    step = max(1, len(x) // FIRST_ROWS)
-    index, first = index_of(x), index_of(x[::step].contiguous())
+    index = index_of(x)
     tries = max(1, STARTS // rows.dim)
     starts = torch.cat([haar(rows.dim, generator, torch.float64, rows.device) for _ in range(tries)])
     heights = torch.cat([index(some)[0] for some in starts.split(TOGETHER)])
     best = starts[heights.argsort(descending=True)[:k]]
-    found = climbed(fix_signs(*torch.linalg.qr(best.T)).T, first, iterations)
-    if step > 1:
-        found = climbed(found, index, min(iterations, LAST_STEPS))
+    found = climbed(fix_signs(*torch.linalg.qr(best.T)).T, index, iterations)
     order = index(found)[0].argsort(descending=True)
     return completed(found[order], generator)
 
