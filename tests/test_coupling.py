@@ -75,6 +75,16 @@ def test_any_set_is_the_first_coordinates_after_a_permutation(kind):
     assert torch.equal(ladj, ladj_first)
 
 
+def test_without_gradients_it_goes_there_and_back_as_with_them(kind):
+    coupling, x = moved(kind), torch.randn(9, 5, dtype=torch.float64)
+    z, ladj = coupling(x)
+    with torch.no_grad():
+        quiet, quiet_ladj = coupling(x)
+        back, back_ladj = coupling.inverse(quiet)
+    torch.testing.assert_close((quiet, quiet_ladj), (z, ladj), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close((back, back_ladj), (x, -ladj), rtol=1e-9, atol=1e-9)
+
+
 def test_born_as_the_identity(kind):
     for dtype in (torch.float32, torch.float64):
         coupling = kind(6, [0, 5], context_dim=2, dtype=dtype)

@@ -28,11 +28,28 @@ def legendre(y: Tensor) -> tuple[Tensor, Tensor]:
         (6, ...) each; the slope is that in y.
     """
     r = torch.erf(y / math.sqrt(2))
-    p, d = [torch.ones_like(r), r], [torch.zeros_like(r), torch.ones_like(r)]
+    p = _polynomials(r)
+    d = [torch.zeros_like(r), torch.ones_like(r)]
     for j in range(1, DEGREES):
-        p.append(((2 * j + 1) * r * p[j] - j * p[j - 1]) / (j + 1))
         d.append(d[j - 1] + (2 * j + 1) * p[j])
-    root = torch.tensor([math.sqrt(2 * j + 1) for j in range(1, DEGREES + 1)]).to(y)
-    root = root.reshape(-1, *[1] * y.dim())
     bell = math.sqrt(2 / math.pi) * (-0.5 * y.square()).exp()
-    return root * torch.stack(p[1:]), root * bell * torch.stack(d[1:])
+    return _roots(y) * torch.stack(p[1:]), _roots(y) * bell * torch.stack(d[1:])
+
+
+def legendre_values(y: Tensor) -> Tensor:
+    """The functions of `legendre` alone, (6, ...): slopes take twice as long as they."""
+    return _roots(y) * torch.stack(_polynomials(torch.erf(y / math.sqrt(2)))[1:])
+
+
+def _polynomials(r: Tensor) -> list[Tensor]:
+    """Those of Legendre, degrees 0 to 6, at r (...)."""
+    p = [torch.ones_like(r), r]
+    for j in range(1, DEGREES):
+        p.append(torch.addcmul(p[j - 1] * (-j / (j + 1)), r, p[j], value=(2 * j + 1) / (j + 1)))
+    return p
+
+
+def _roots(y: Tensor) -> Tensor:
+    """The root of 2 j + 1 of each degree, to multiply functions of y (...) with."""
+    root = y.new_tensor([math.sqrt(2 * j + 1) for j in range(1, DEGREES + 1)])
+    return root.reshape(-1, *[1] * y.dim())

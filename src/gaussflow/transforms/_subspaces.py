@@ -11,7 +11,7 @@ from torch import Tensor
 from gaussflow.ops.orthogonal import cayley
 from gaussflow.rows import Rows
 from gaussflow.transforms._climb import common_units
-from gaussflow.transforms._legendre import DEGREES, legendre
+from gaussflow.transforms._legendre import DEGREES, legendre_values
 from gaussflow.transforms._normal_mixture import NormalMixture, Quadratic, cells
 
 Groups: TypeAlias = Sequence[Sequence[int]]
@@ -75,7 +75,7 @@ def pair_information(y: Tensor) -> Tensor:
     """
     order = y.T.contiguous().sort(1).values
     below, up_to = (torch.searchsorted(order, y.T.contiguous(), right=right) for right in (False, True))
-    h, _ = legendre(torch.special.ndtri((below + up_to).to(y) / (2 * len(y))))  # (6, D, n); ties share a rank
+    h = legendre_values(torch.special.ndtri((below + up_to).to(y) / (2 * len(y))))  # (6, D, n); ties share a rank
     h = h - h.mean(2, keepdim=True)
     h = h / h.square().mean(2, keepdim=True).sqrt().clamp(min=1e-6)
     flat = h.transpose(0, 1).reshape(-1, len(y))

@@ -12,7 +12,7 @@ from gaussflow._check import check_int
 from gaussflow.ops.orthogonal import check_orthogonal
 from gaussflow.rows import Data, Rows, as_rows
 from gaussflow.transforms._climb import completed
-from gaussflow.transforms._legendre import DEGREES, legendre
+from gaussflow.transforms._legendre import DEGREES, legendre_values
 
 __all__ = ["confirmed"]
 
@@ -93,7 +93,7 @@ def _chances(rows: Rows, directions: Tensor) -> Tensor:
     """How often standard normal rows would be as far from normal along each of the directions (k, D): (k,)."""
 
     def f(x: Tensor, c: Tensor | None) -> tuple[Tensor]:
-        return (legendre(x.clamp(-FAR, FAR) @ directions.T)[0].sum(1),)
+        return (legendre_values(x.clamp(-FAR, FAR) @ directions.T).sum(1),)
 
     statistic = rows.sum(f)[0].square().sum(0) / rows.n
     degrees = torch.full_like(statistic, DEGREES / 2)
