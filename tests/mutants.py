@@ -153,7 +153,7 @@ MUTANTS = [
     # grow
     Mutant("training/grow.py", "key=self.nats[1:].__getitem__", "key=lambda i: -i", "tests/test_grow.py"),
     Mutant("training/grow.py", "self.held_out = held_out\n", "pass\n", "tests/test_grow.py"),
-    Mutant("training/grow.py", "- z.double().square()", "- x.double().square()", "tests/test_grow.py"),
+    Mutant("training/_measures.py", "- z.double().square()", "- x.double().square()", "tests/test_grow.py"),
     Mutant("transforms/_splines.py", "return saturate(x).index_copy_(1, moved, part), ladj", "return saturate(x), ladj", "tests/test_value_table.py"),
     Mutant("transforms/_splines.py", "torch.maximum(off, steep)", "off", "tests/test_value_table.py"),
     Mutant("ops/quantile.py", "away.mul_(_counts(rows, FINEST)", "away.mul_(0 * _counts(rows, FINEST) + 1", "tests/test_quantile.py"),
@@ -162,7 +162,7 @@ MUTANTS = [
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "index", "tests/test_grow.py"),
     Mutant("training/grow.py", "self.seed * 1_000_003 + index", "self.seed * 1_000_003", "tests/test_grow.py"),
     Mutant("training/grow.py", 'if meta.get("growth") != self.identity:', "if False:", "tests/test_grow.py"),
-    Mutant("training/_measures.py", "x.square() - z.double().square()", "z.double().square() - x.square()", "tests/test_measures.py"),
+    Mutant("training/_measures.py", "x.double().square() - z.double().square()", "z.double().square() - x.double().square()", "tests/test_measures.py"),
     Mutant("losses/_pairs.py", "linear - _log_det_by_chance(n, dim),", "linear,", "tests/test_decomposition.py"),
     Mutant("losses/_spacings.py", ".log() - by_chance)", ".log())", "tests/test_decomposition.py"),
     # the closed-form marginal

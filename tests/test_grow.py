@@ -21,8 +21,7 @@ from gaussflow import (
     haar,
 )
 from gaussflow.rows import Data, _tensor
-from gaussflow.training._measures import nats_gained
-from gaussflow.training.grow import gained_and_through
+from gaussflow.training._measures import gain_and_error, gained_and_through
 
 
 def banana(n: int, seed: int) -> Tensor:
@@ -58,7 +57,7 @@ def test_held_out_rows_are_measured_and_pushed_at_once(chunked: bool, monkeypatc
     block = make_block(0, torch.Generator().manual_seed(0)).to(torch.float64).fit(x)
     rows = as_rows([x[:1], x[1:200], x[200:]] if chunked else x)
     gain, after = gained_and_through(block, rows)
-    assert gain == pytest.approx(nats_gained(block, rows), rel=1e-12)
+    assert gain == pytest.approx(gain_and_error(block, rows)[0], rel=1e-12)
     torch.testing.assert_close(torch.cat([z for z, _ in after.chunks()]), block(x)[0].detach())
     with pytest.raises(ValueError, match="NaN"):
         gained_and_through(_Broken(3), rows)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gaussflow.ops._finite import saturate
 from gaussflow.ops._root import polished_root
-from gaussflow.ops._spline import rq_spline_inverse
+from gaussflow.ops._spline import rounded_inverse
 from gaussflow.ops._spline_search import bin_index, take
 
 
@@ -41,7 +41,7 @@ def invert(
     with torch.no_grad():
         target, xs = z.detach(), xs.detach()
         zs, log_slopes = f(xs)
-        start, _ = rq_spline_inverse(target, xs, zs, saturate(log_slopes.exp()))
+        start, _ = rounded_inverse(target, xs, zs, saturate(log_slopes.exp()))
         largest = torch.full_like(xs[:1], torch.finfo(xs.dtype).max)
         index = bin_index(target, torch.cat([zs[:1], zs, zs[-1:]]))  # both tails are bins of their own
         ends = torch.cat([-largest, xs, largest])

@@ -110,6 +110,11 @@ def rq_spline_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tupl
     return _chosen(_backward, z, xs, zs, slopes)
 
 
+def rounded_inverse(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """`rq_spline_inverse` of knots and what a map makes of them, which rounding may have put in any disorder."""
+    return _chosen(_backward, z, xs, zs, slopes, rounded=True)
+
+
 def _forward(x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     x0, x1, z0, z1, d0, d1 = ends_of_bin(x, xs, xs, zs, slopes)
     inside = torch.clamp(x, xs[0], xs[-1])
@@ -135,7 +140,7 @@ def _backward(z: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor) -> tuple[Tensor
 
 
 def _chosen(
-    f: Callable[..., tuple[Tensor, Tensor]], x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor
+    f: Callable[..., tuple[Tensor, Tensor]], x: Tensor, xs: Tensor, zs: Tensor, slopes: Tensor, *, rounded: bool = False
 ) -> tuple[Tensor, Tensor]:
     """``f``, or for rows x (N, D) under shared tables (K, D) what is quickest: as many at a time as stay in the cache.
 
@@ -160,7 +165,8 @@ def _chosen(
     with torch.no_grad():
         bins = Bins.of(*tables)
     if bins is None:
-        _refuse_disorder(*tables)
+        if not rounded:
+            _refuse_disorder(*tables)
         return in_rows(f, step, x, *tables)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables)):
         found: tuple[Tensor, Tensor] = Written.apply(f, bins, f is _backward, step, x, *tables)  # type: ignore[no-untyped-call]
@@ -169,10 +175,16 @@ def _chosen(
 
 
 def _refuse_disorder(xs: Tensor, zs: Tensor, slopes: Tensor) -> None:
-    for name, wanted, table in (("xs", "ascending", xs.diff(dim=0)), ("zs", "ascending", zs.diff(dim=0)),
-                                ("slopes", "positive", slopes)):  # fmt: skip
-        if bool((table < 0).any()):
-            column = int((table < 0).any(0).nonzero()[0])
+    """Raise for knots that do not ascend, beyond what rounding does to values of a map, and for slopes below zero."""
+    small = torch.finfo(xs.dtype).eps ** 0.5
+    for name, wanted, steps, room in (
+        ("xs", "ascending", xs.diff(dim=0), small * (xs.amax(0) - xs.amin(0))),
+        ("zs", "ascending", zs.diff(dim=0), small * (zs.amax(0) - zs.amin(0))),
+        ("slopes", "positive", slopes, torch.zeros_like(slopes[0])),
+    ):
+        wrong = (steps < -room).any(0)
+        if bool(wrong.any()):
+            column = int(wrong.nonzero()[0])
             raise ValueError(
                 f"A spline wants {wanted} {name}; got others in column {column}. Build them from sums of softplus."
             )

@@ -10,9 +10,10 @@ from gaussflow.rows import Rows
 from gaussflow.transforms.base import Transform
 
 
-def nats_gained(transform: Transform, rows: Rows) -> float:
-    r"""Mean gain in log-density by one more transform, :math:`E[\text{ladj} + (\|x\|^2 - \|z\|^2) / 2]`, nats a row."""
-    return gain_and_error(transform, rows)[0]
+def gained_and_through(transform: Transform, rows: Rows) -> tuple[float, Rows]:
+    """The mean gain in log-density by one more transform, nats a row, and the rows that went through it."""
+    through, (total,) = rows._through_and_sum(transform, lambda x, z, ladj: (_gains(x, z, ladj).sum(),))
+    return float(total) / rows.n, through
 
 
 def gain_and_error(transform: Transform, rows: Rows) -> tuple[float, float]:
@@ -20,7 +21,7 @@ def gain_and_error(transform: Transform, rows: Rows) -> tuple[float, float]:
 
     def gain(x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
         z, ladj = transform(x.to(rows.dtype), None if c is None else c.to(rows.dtype))
-        each = ladj.double() + 0.5 * (x.square() - z.double().square()).sum(-1)
+        each = _gains(x, z, ladj)
         return each.sum(), each.square().sum()
 
     first, second = (float(total) / rows.n for total in rows.sum(gain))
@@ -31,3 +32,8 @@ def normal_nats(rows: Rows) -> float:
     """Mean negative log-density of the rows under the standard normal, nats per row."""
     (total,) = rows.sum(lambda x, c: (x.square().sum(),))
     return float(total) / rows.n / 2 + rows.dim / 2 * math.log(2 * math.pi)
+
+
+def _gains(x: Tensor, z: Tensor, ladj: Tensor) -> Tensor:
+    r"""What each row gains, :math:`\text{ladj} + (\|x\|^2 - \|z\|^2) / 2` nats: (n,) of x and z (n, D)."""
+    return ladj.double() + 0.5 * (x.double().square() - z.double().square()).sum(-1)

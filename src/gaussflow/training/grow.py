@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from tqdm import tqdm
 
 from gaussflow._check import check_int
@@ -20,7 +19,7 @@ from gaussflow.rows import Data, RankRows, Rows, as_rows
 from gaussflow.training._checkpoint import PathLike, read_checkpoint, write_checkpoint
 from gaussflow.training._held_out import held_out_from
 from gaussflow.training._history import History
-from gaussflow.training._measures import normal_nats
+from gaussflow.training._measures import gained_and_through, normal_nats
 from gaussflow.transforms.base import Chain, Transform
 
 MakeBlock: TypeAlias = Callable[[int, torch.Generator], Transform]
@@ -211,13 +210,3 @@ class Growth:
         parts = (self.train, self.held_out)
         sums = [f"{float(part.sum(lambda x, c: (x.sum(),))[0]):.9g}" for part in parts]
         return {"seed": self.seed, "rows": [[part.n, part.dim, part.context_dim] for part in parts], "sums": sums}
-
-
-def gained_and_through(block: Transform, rows: Rows) -> tuple[float, Rows]:
-    """`nats_gained` on held-out rows, and these rows after the block: they go through it once for both."""
-
-    def gain(x: Tensor, z: Tensor, ladj: Tensor) -> tuple[Tensor]:
-        return ((ladj.double() + 0.5 * (x.double().square() - z.double().square()).sum(-1)).sum(),)
-
-    through, (total,) = rows._through_and_sum(block, gain)
-    return float(total) / rows.n, through
