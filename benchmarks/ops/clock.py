@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,6 +74,7 @@ def peak_and_seconds(call: Call) -> tuple[int, float]:
     With it come the CPU seconds of this first call, watched. Counted from the allocations that torch's profiler sees on
     the CPU; memory that was there before is not counted.
     """
+    gc.collect()  # what earlier calls left in circles, and freed during this one, would be taken off its own
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         seconds = timed(call)
     events = watched.profiler.kineto_results.events()
