@@ -120,10 +120,7 @@ def mixture_to_normal(x: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     _check("mixture_to_normal", mixture, x, "x")
     *tables, kernel = mixture
     if _takes_kernel(x, mixture):
-        from gaussflow.ops._triton import _mixture
-
-        by_kernel: tuple[Tensor, Tensor] = _mixture.mixture(x, *tables, kernel is logistic_kernel, False)
-        return by_kernel
+        return _by_kernel(x, mixture, inverse=False)
 
     def whole(x: Tensor, w: Tensor, m: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         return _to_normal(x, Mixture(w, m, s, kernel))
@@ -177,10 +174,7 @@ def normal_to_mixture(z: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
     """
     _check("normal_to_mixture", mixture, z, "z")
     if _takes_kernel(z, mixture):
-        from gaussflow.ops._triton import _mixture
-
-        found: tuple[Tensor, Tensor] = _mixture.mixture(z, *mixture[:3], mixture.kernel is logistic_kernel, True)
-        return found
+        return _by_kernel(z, mixture, inverse=True)
     return invert(lambda x: mixture_to_normal(x, mixture), z, mixture_knots(mixture))
 
 
@@ -188,6 +182,13 @@ def _check(owner: str, mixture: Mixture, x: Tensor, name: str) -> None:
     *tables, _ = mixture
     check_tables(owner, 1, **dict(zip(mixture._fields, tables, strict=False)))
     check_last(owner, x, mixture.means.shape[-1], name)
+
+
+def _by_kernel(x: Tensor, mixture: Mixture, *, inverse: bool) -> tuple[Tensor, Tensor]:
+    from gaussflow.ops._triton import _mixture
+
+    found: tuple[Tensor, Tensor] = _mixture.mixture(x, *mixture[:3], mixture.kernel is logistic_kernel, inverse)
+    return found
 
 
 def _takes_kernel(x: Tensor, mixture: Mixture) -> bool:
